@@ -1,0 +1,1 @@
+"""The shipped settings, one YAML file per anatomy and modality."""

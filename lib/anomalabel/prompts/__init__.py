@@ -1,0 +1,1 @@
+"""Texts for and against a disease."""

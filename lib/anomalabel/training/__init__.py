@@ -1,0 +1,1 @@
+"""Training: losses, captions, planted anomalies, loops."""

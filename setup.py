@@ -1,0 +1,63 @@
+"""Installs the library `anomalabel`, its configs and the MONAI Label app."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "lib/anomalabel/__init__.py").read_text()).group(1)
+
+setup(
+    name="anomalabel",
+    version=VERSION,
+    description="Shows where a medical image departs from health: a MONAI Label app and a 3D Slicer extension",
+    python_requires=">=3.10,<3.13",
+    package_dir={
+        "": "lib",
+        "anomalabel_configs": "configs",
+        "monailabel_app": "monailabel_app",
+    },
+    packages=[
+        *find_packages("lib"),
+        "anomalabel_configs",
+        *find_packages(".", include=["monailabel_app", "monailabel_app.*"]),
+    ],
+    package_data={
+        "anomalabel_configs": ["*.yaml"],
+        "anomalabel.backbones": ["embedded_weights/*"],
+    },
+    install_requires=[
+        "connected-components-3d>=3.12",
+        "jinja2>=3.1",
+        "matplotlib>=3.8",
+        "monai>=1.4",
+        "monailabel==0.8.5",
+        "nibabel>=5.2",
+        "nilearn>=0.11",
+        "numpy<2",
+        "open_clip_torch>=3.3",
+        "pillow>=10",
+        "pydantic>=2.7",
+        "pydicom>=2.4,<3",
+        "pynrrd>=1.0",
+        "PyWavelets>=1.6",
+        "pyyaml>=6",
+        "requests>=2.31",
+        "rich>=13",
+        "safetensors>=0.4",
+        "scikit-image>=0.22",
+        "scipy>=1.11",
+        "SimpleITK>=2.3",
+        "tifffile>=2024.1",
+        "timm>=1.0",
+        "torch>=2.4",
+        "transformers>=4.44",
+        "typer>=0.12",
+    ],
+    extras_require={
+        "dev": ["hypothesis>=6.100", "mypy>=1.10", "pytest>=8", "ruff>=0.6", "types-PyYAML", "types-requests"],
+        "slicer": ["slicer-core>=5.11", "PySide6-Essentials>=6.7"],
+    },
+    entry_points={"console_scripts": ["anomalabel=anomalabel.cli:main"]},
+)
