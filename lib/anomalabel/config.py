@@ -172,7 +172,7 @@ class DetectionRequest(Settings):
 
     config: str = Field(default="brain_mri", description="name of a shipped config, or path of a YAML file")
     method: Method = "clap"
-    model: str = Field(default=EMBEDDED, description="embedded, biomedclip, a pulled name or a folder")
+    backbone: str = Field(default=EMBEDDED, description="image-text model: embedded, biomedclip, or a model folder")
     positive: tuple[str, ...] | None = None
     negative: tuple[str, ...] | None = None
     planes: Planes | None = None
