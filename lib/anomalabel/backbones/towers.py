@@ -1,0 +1,133 @@
+"""Vision transformers cut at a block: what lies below it runs once, what lies above it many times."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from open_clip.timm_model import TimmModel
+from open_clip.transformer import VisionTransformer
+from torch import Tensor, nn
+
+from anomalabel.backbones.blocks import run_blocks
+from anomalabel.errors import ModelError
+
+
+class ImageTower(Protocol):
+    """A vision transformer whose blocks can be run in two halves.
+
+    Tokens are (N, T, C): `prefix_tokens` class or register tokens, then the patch grid row by row.
+    """
+
+    depth: int
+    prefix_tokens: int
+    grid: tuple[int, int]
+
+    def tokens_after(self, images: Tensor, layer: int) -> Tensor:
+        """Normalised images (N, 3, side, side) to the output (N, T, C) of block `layer`, counted from 0."""
+        ...
+
+    def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
+        """Output (N, T, C) of block `layer` to image embeddings (N, D), not normalised."""
+        ...
+
+    def project_patches(self, tokens: Tensor) -> Tensor:
+        """Output (N, T, C) of the last block to patch embeddings (N, P, D) in the text's space, not normalised."""
+        ...
+
+
+class NativeTower:
+    """open_clip's own `VisionTransformer`."""
+
+    prefix_tokens = 1
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        if not visual.transformer.batch_first or visual.attn_pool is not None:
+            raise ModelError(
+                "This open_clip vision tower pools by attention or runs sequence first.",
+                "Choose a ViT with class-token or average pooling.",
+            )
+        self._visual = visual
+        self.depth = len(visual.transformer.resblocks)
+        rows, columns = visual.grid_size
+        self.grid = (rows, columns)
+
+    def tokens_after(self, images: Tensor, layer: int) -> Tensor:
+        tokens = self._visual._embeds(images)
+        return run_blocks(self._visual.transformer.resblocks[: layer + 1], tokens)
+
+    def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
+        tokens = run_blocks(self._visual.transformer.resblocks[layer + 1 :], tokens)
+        pooled, _ = self._visual._pool(tokens)
+        return pooled if self._visual.proj is None else pooled @ self._visual.proj
+
+    def project_patches(self, tokens: Tensor) -> Tensor:
+        patches = self._visual.ln_post(tokens)[:, self.prefix_tokens :]
+        return patches if self._visual.proj is None else patches @ self._visual.proj
+
+
+class TimmTower:
+    """A timm vision transformer inside open_clip's `TimmModel` (BiomedCLIP's kind)."""
+
+    def __init__(self, visual: TimmModel) -> None:
+        trunk = visual.trunk
+        needed = ("patch_embed", "_pos_embed", "patch_drop", "norm_pre", "blocks", "norm", "forward_head")
+        if not all(hasattr(trunk, name) for name in needed):
+            raise ModelError(
+                f"The timm trunk {type(trunk).__name__} is no plain vision transformer.",
+                "Choose a model whose image tower is a ViT.",
+            )
+        self._trunk = trunk
+        self._head = visual.head
+        self.depth = len(trunk.blocks)
+        self.prefix_tokens = int(trunk.num_prefix_tokens)
+        rows, columns = trunk.patch_embed.grid_size
+        self.grid = (rows, columns)
+
+    def tokens_after(self, images: Tensor, layer: int) -> Tensor:
+        tokens = self._trunk._pos_embed(self._trunk.patch_embed(images))
+        tokens = self._trunk.norm_pre(self._trunk.patch_drop(tokens))
+        return run_blocks(self._trunk.blocks[: layer + 1], tokens)
+
+    def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
+        tokens = self._trunk.norm(run_blocks(self._trunk.blocks[layer + 1 :], tokens))
+        return self._head(self._trunk.forward_head(tokens))
+
+    def project_patches(self, tokens: Tensor) -> Tensor:
+        return self._head(self._trunk.norm(tokens)[:, self.prefix_tokens :])
+
+
+def image_tower(visual: nn.Module) -> ImageTower:
+    """The split view of an open_clip vision module.
+
+    Raises:
+        ModelError: the module is no vision transformer that can be cut at a block.
+    """
+    if isinstance(visual, VisionTransformer):
+        return NativeTower(visual)
+    if isinstance(visual, TimmModel):
+        return TimmTower(visual)
+    raise ModelError(
+        f"The image tower {type(visual).__name__} is no vision transformer.",
+        "CLAP attention needs a ViT: choose another model.",
+    )
+
+
+def check_layer(tower: ImageTower, layer: int) -> None:
+    """Raise ModelError unless at least one block lies above `layer`."""
+    if not 0 <= layer < tower.depth - 1:
+        raise ModelError(
+            f"The attention layer {layer} does not fit a model of {tower.depth} blocks.",
+            f"Choose a layer from 0 to {tower.depth - 2} in the config.",
+        )
+
+
+def normaliser(visual: nn.Module, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Channel means and standard deviations (1, 3, 1, 1) that the tower was trained with."""
+    settings = getattr(visual, "preprocess_cfg", None) or {}
+    mean = settings.get("mean") or getattr(visual, "image_mean", None) or (0.48145466, 0.4578275, 0.40821073)
+    std = settings.get("std") or getattr(visual, "image_std", None) or (0.26862954, 0.26130258, 0.27577711)
+    return (
+        torch.tensor(mean, device=device).view(1, 3, 1, 1),
+        torch.tensor(std, device=device).view(1, 3, 1, 1),
+    )
