@@ -20,6 +20,7 @@ class ImageTower(Protocol):
     """
 
     depth: int
+    width: int
     prefix_tokens: int
     grid: tuple[int, int]
 
@@ -49,15 +50,17 @@ class NativeTower:
             )
         self._visual = visual
         self.depth = len(visual.transformer.resblocks)
+        self.width = int(visual.transformer.width)
         rows, columns = visual.grid_size
         self.grid = (rows, columns)
+        self._needed = self.prefix_tokens if visual.pool_type == "tok" else None
 
     def tokens_after(self, images: Tensor, layer: int) -> Tensor:
         tokens = self._visual._embeds(images)
         return run_blocks(self._visual.transformer.resblocks[: layer + 1], tokens)
 
     def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
-        tokens = run_blocks(self._visual.transformer.resblocks[layer + 1 :], tokens)
+        tokens = run_blocks(self._visual.transformer.resblocks[layer + 1 :], tokens, self._needed)
         pooled, _ = self._visual._pool(tokens)
         return pooled if self._visual.proj is None else pooled @ self._visual.proj
 
@@ -80,9 +83,11 @@ class TimmTower:
         self._trunk = trunk
         self._head = visual.head
         self.depth = len(trunk.blocks)
+        self.width = int(trunk.embed_dim)
         self.prefix_tokens = int(trunk.num_prefix_tokens)
         rows, columns = trunk.patch_embed.grid_size
         self.grid = (rows, columns)
+        self._needed = self.prefix_tokens if trunk.global_pool == "token" else None
 
     def tokens_after(self, images: Tensor, layer: int) -> Tensor:
         tokens = self._trunk._pos_embed(self._trunk.patch_embed(images))
@@ -90,7 +95,7 @@ class TimmTower:
         return run_blocks(self._trunk.blocks[: layer + 1], tokens)
 
     def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
-        tokens = self._trunk.norm(run_blocks(self._trunk.blocks[layer + 1 :], tokens))
+        tokens = self._trunk.norm(run_blocks(self._trunk.blocks[layer + 1 :], tokens, self._needed))
         return self._head(self._trunk.forward_head(tokens))
 
     def project_patches(self, tokens: Tensor) -> Tensor:

@@ -23,6 +23,7 @@ from anomalabel.training.losses import caption_loss, patch_loss, planted_pair_lo
 from anomalabel.training.tokenizer import learn_merges, vocabulary_size, write_merges
 
 SIDE = 224
+TEXT_BATCH = 128
 PATCH = 16
 MERGES_FILE = "bpe_merges.txt.gz"
 
@@ -51,6 +52,8 @@ class EmbeddedTraining:
         minutes: wall-clock length; the learning rate falls to zero over it.
         dropped_patches: share of patches left out of each image in the first part (FLIP, Li et al. 2023).
         dense_from: part of the time, 0 to 1, from which whole images are shown.
+        text_only: part of the time in which the text tower alone learns which wordings mean the same; without it the
+            image tower has nothing to point at, and both stand still for many minutes.
     """
 
     minutes: float = 29.0
@@ -62,7 +65,8 @@ class EmbeddedTraining:
     text_depth: int = 3
     context_length: int = 64
     merges: int = 1500
-    learning_rate: float = 1.5e-3
+    learning_rate: float = 1e-3
+    text_only: float = 0.04
     weight_decay: float = 0.05
     warmup: float = 0.04
     dropped_patches: float = 0.5
@@ -82,6 +86,7 @@ def model_config(settings: EmbeddedTraining, vocabulary: int) -> dict[str, objec
                 "width": settings.width,
                 "head_width": settings.width // settings.heads,
                 "patch_size": PATCH,
+                "pool_type": "avg",
             },
             "text_cfg": {
                 "context_length": settings.context_length,
@@ -125,7 +130,10 @@ def train_embedded(
             group["lr"] = settings.learning_rate * max(rate, 0.01)
         dropped = settings.dropped_patches if part < settings.dense_from else 0.0
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = step.losses(batches.draw(), dropped)
+            if part < settings.text_only:
+                losses = step.text_losses(batches.draw_words(TEXT_BATCH))
+            else:
+                losses = step.losses(batches.draw(), dropped)
         optimiser.zero_grad(set_to_none=True)
         sum(losses.values()).backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(step.parameters(), 1.0)
@@ -147,6 +155,13 @@ class _Step(torch.nn.Module):
         self._causal_mask: Tensor = model.text.attn_mask
         model.visual.preprocess_cfg = config["preprocess_cfg"]
         self._mean, self._std = normaliser(model.visual, torch.device("cpu"))
+
+    def text_losses(self, words: list[tuple[str, str]]) -> dict[str, Tensor]:
+        """Pairs of (wording, meaning): wordings of one meaning come together, others apart."""
+        texts = self._encode([[text for text, _ in words]])[0]
+        meanings = [meaning for _, meaning in words]
+        same = torch.tensor([[mine == theirs for theirs in meanings] for mine in meanings])
+        return {"text": caption_loss(texts, texts, same, self.model.logit_scale.exp().clamp(max=100))}
 
     def losses(self, batch: Batch, dropped: float) -> dict[str, Tensor]:
         tokens, kept = self._embed(batch.images, dropped)

@@ -105,8 +105,15 @@ class BatchMaker:
             conditions += [HEALTHY, str(self._images.condition[row])]
             pixels += [beside, around]
         clean_rows = torch.tensor(clean)
-        both_of_all = self._augment(torch.from_numpy(np.stack(pixels)), clean_rows + 1, clean_rows)
+        mirrored = torch.from_numpy(self._images.anatomy[rows] != "chest")
+        both_of_all = self._augment(torch.from_numpy(np.stack(pixels)), clean_rows + 1, clean_rows, mirrored)
         return self._label(rows, conditions, both_of_all, clean_rows + 1, clean_rows)
+
+    def draw_words(self, count: int) -> list[tuple[str, str]]:
+        """Wordings and what they mean ("brain healthy", "chest diseased"), without images."""
+        rows = [int(row) for row in self._generator.integers(len(self._images.image), size=count)]
+        conditions = [self._words.choice([HEALTHY, PLANTED]) for _ in rows]
+        return [self._word(row, condition)[2:4] for row, condition in zip(rows, conditions, strict=True)]
 
     def _choose(self, groups: Sequence[tuple[NDArray[np.int64], int]]) -> list[int]:
         return [int(row) for candidates, count in groups for row in self._generator.choice(candidates, count)]
@@ -135,14 +142,14 @@ class BatchMaker:
         image = self._images.image[row].astype(np.float32) / 255
         return np.stack([image, self._images.lesion[row].astype(np.float32) / 255])
 
-    def _augment(self, both: Tensor, planted: Tensor, clean: Tensor) -> Tensor:
+    def _augment(self, both: Tensor, planted: Tensor, clean: Tensor, mirrored: Tensor) -> Tensor:
         """Scale, shift, turn a little, mirror brains and breasts, change contrast; the same for both of a pair."""
         count = both.shape[0]
         draw = torch.rand(count, 8, generator=torch.Generator().manual_seed(int(self._generator.integers(2**31))))
         draw[planted] = draw[clean]
         scale = 0.9 + 0.25 * draw[:, 0]
         angle = (draw[:, 1] - 0.5) * 0.35
-        mirror = torch.where(draw[:, 2] < 0.5, -1.0, 1.0)
+        mirror = torch.where((draw[:, 2] < 0.5) & mirrored, -1.0, 1.0)
         theta = torch.zeros(count, 2, 3)
         theta[:, 0, 0] = scale * angle.cos() * mirror
         theta[:, 0, 1] = -scale * angle.sin()
@@ -159,18 +166,8 @@ class BatchMaker:
         return moved
 
     def _label(self, rows: list[int], conditions: list[str], both: Tensor, planted: Tensor, clean: Tensor) -> Batch:
-        captions, positive, negative, meaning = [], [], [], []
-        for row, condition in zip(rows, conditions, strict=True):
-            about = (
-                str(self._images.anatomy[row]),
-                str(self._images.modality[row]),
-                str(self._images.plane[row]),
-            )
-            disease = PLANTED if condition == HEALTHY else condition
-            positive.append(positive_caption(*about, disease, self._words))
-            negative.append(negative_caption(*about, self._words))
-            captions.append(negative[-1] if condition == HEALTHY else positive[-1])
-            meaning.append(f"{about[0]} {'healthy' if condition == HEALTHY else 'diseased'}")
+        words = [self._word(row, condition) for row, condition in zip(rows, conditions, strict=True)]
+        positive, negative, captions, meaning = ([word[part] for word in words] for part in range(4))
         return Batch(
             images=both[:, 0],
             lesion=both[:, 1],
@@ -183,3 +180,13 @@ class BatchMaker:
             planted=planted,
             clean=clean,
         )
+
+    def _word(self, row: int, condition: str) -> tuple[str, str, str, str]:
+        """A text for the disease, one for health, the one that is true of the image, and what that one means."""
+        anatomy = str(self._images.anatomy[row])
+        about = (anatomy, str(self._images.modality[row]), str(self._images.plane[row]))
+        positive = positive_caption(*about, PLANTED if condition == HEALTHY else condition, self._words)
+        negative = negative_caption(*about, self._words)
+        if condition == HEALTHY:
+            return positive, negative, negative, f"{anatomy} healthy"
+        return positive, negative, positive, f"{anatomy} diseased"

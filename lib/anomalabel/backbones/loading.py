@@ -1,0 +1,146 @@
+"""Finds image-text models by name and loads them from a folder; nothing here touches the network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from importlib.resources import as_file, files
+from pathlib import Path
+
+import open_clip
+import torch
+
+from anomalabel.backbones.device import Precision, choose_device, choose_dtype
+from anomalabel.backbones.image_text import OpenClipModel
+from anomalabel.config import BIOMEDCLIP, EMBEDDED
+from anomalabel.errors import ModelError
+from anomalabel.finding import ModelIdentity
+
+CONFIG_FILE = "open_clip_config.json"
+WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
+MERGES_FILE = "bpe_merges.txt.gz"
+VOCABULARY_FILE = "vocabulary.json"
+HASH_BLOCK = 1 << 22
+
+
+def models_folder() -> Path:
+    """Where pulled models lie: $ANOMALABEL_MODELS, or the user's cache folder."""
+    chosen = os.environ.get("ANOMALABEL_MODELS")
+    return Path(chosen) if chosen else Path.home() / ".cache" / "anomalabel" / "models"
+
+
+def find_model_folder(name_or_path: str) -> Path:
+    """The folder of the embedded model, of a pulled one, or the one given.
+
+    Raises:
+        ModelError: there is no such model.
+    """
+    if name_or_path == EMBEDDED:
+        with as_file(files("anomalabel.backbones") / "embedded_weights") as folder:
+            return Path(folder)
+    pulled = models_folder() / name_or_path
+    if Path(name_or_path).name == name_or_path and (pulled / CONFIG_FILE).is_file():
+        return pulled
+    folder = Path(name_or_path)
+    if folder.is_dir():
+        return folder
+    remedy = (
+        "Run `anomalabel models pull biomedclip` once on a machine with network and copy the folder, or pass it as PATH."
+        if name_or_path == BIOMEDCLIP
+        else "Run `anomalabel models list`, or give the folder of an open_clip model."
+    )
+    raise ModelError(f"There is no model '{name_or_path}'.", remedy)
+
+
+def load_model(name_or_path: str, device: str = "auto", precision: Precision = "auto") -> OpenClipModel:
+    """Load an image-text model for inference.
+
+    Args:
+        name_or_path: "embedded", "biomedclip" or another pulled name, or a folder that holds
+            `open_clip_config.json`, weights and, where the config names one, a Hugging Face tokenizer.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: of the image tower; "auto" is bfloat16 where the hardware has it.
+
+    Raises:
+        ModelError: no such model, an incomplete folder, or a network that is no ViT.
+    """
+    folder = find_model_folder(name_or_path)
+    where = choose_device(device)
+    config = _read_config(folder)
+    weights = find_weights(folder)
+    try:
+        model = open_clip.create_model(f"local-dir:{folder}", pretrained_hf=False, device="cpu", load_weights=True)
+        tokenizer = _load_tokenizer(folder)
+    except (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        raise ModelError(
+            f"The model in {folder} cannot be loaded: {_first_line(error)}.",
+            "Run `anomalabel models check` on it; pull it again if a file is damaged.",
+        ) from error
+    identity = ModelIdentity(name=_shown_name(name_or_path, config), weights_sha256=sha256_of(weights))
+    dtype = choose_dtype(where, precision)
+    return OpenClipModel(model, tokenizer, identity, where, dtype, _read_vocabulary(folder))
+
+
+def find_weights(folder: Path) -> Path:
+    """The weights file of a model folder.
+
+    Raises:
+        ModelError: the folder holds none.
+    """
+    for name in WEIGHT_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise ModelError(
+        f"{folder} holds no weights (looked for {', '.join(WEIGHT_FILES)}).",
+        "Copy the complete model folder, or pull the model again.",
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(HASH_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _read_config(folder: Path) -> dict[str, object]:
+    path = folder / CONFIG_FILE
+    if not path.is_file():
+        raise ModelError(f"{folder} holds no {CONFIG_FILE}.", "Give the folder of an open_clip model.")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{path} is not valid JSON: {error}.", "Copy or pull the model again.") from error
+    if not isinstance(config, dict) or "model_cfg" not in config:
+        raise ModelError(f"{path} has no key model_cfg.", "Copy or pull the model again.")
+    return config
+
+
+def _load_tokenizer(folder: Path) -> open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer:
+    merges = folder / MERGES_FILE
+    if merges.is_file():
+        return open_clip.get_tokenizer(f"local-dir:{folder}", bpe_path=str(merges))
+    return open_clip.get_tokenizer(f"local-dir:{folder}")
+
+
+def _read_vocabulary(folder: Path) -> frozenset[str] | None:
+    path = folder / VOCABULARY_FILE
+    return frozenset(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
+
+
+def _shown_name(name_or_path: str, config: dict[str, object]) -> str:
+    if Path(name_or_path).name == name_or_path:
+        return name_or_path
+    return Path(name_or_path).resolve().name
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).strip().splitlines()[0]
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """Number of weights of a network."""
+    return sum(value.numel() for value in model.parameters())

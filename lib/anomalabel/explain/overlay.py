@@ -1,0 +1,110 @@
+"""A picture of the heatmap over the image, with boxes, for people who would rather look than read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from anomalabel.finding import Finding, FindingsReport
+from anomalabel.io.write import replacing
+from anomalabel.preprocessing.slices import SlicePosition, acquisition_axis, extract_slice, slice_positions, slice_spacing_mm
+from anomalabel.volume import FloatArray, Volume
+
+COLOUR_MAP = "inferno"
+OPACITY = 0.55
+SHOWN_BOXES = 5
+"""Boxes drawn: the highest-scoring ones that the shown slice cuts."""
+
+
+def write_overlay(path: Path, volume: Volume, anomaly_map: FloatArray, report: FindingsReport) -> None:
+    """Write a PNG: each plane through the map's peak, the image alone above, heatmap and boxes below.
+
+    A 2-D image has one column. Only what lies above the threshold is coloured; the scale is the map's own unless the
+    report is calibrated, and the title says which.
+    """
+    peak = np.unravel_index(int(np.nanargmax(anomaly_map)), anomaly_map.shape)
+    positions = _positions_through(volume, anomaly_map, tuple(int(index) for index in peak))
+    figure = Figure(figsize=(4.2 * len(positions), 8.6), facecolor="black", layout="constrained")
+    axes = figure.subplots(2, len(positions), squeeze=False)
+    for column, position in enumerate(positions):
+        _draw(axes[0, column], volume, None, report, position)
+        _draw(axes[1, column], volume, anomaly_map, report, position)
+    figure.suptitle(
+        f"{Path(report.image).name}: {report.method}, {report.model.name}, {report.config}\n"
+        f"image score {report.image_score:.2f}, {'calibrated' if report.calibrated else 'not calibrated'}; "
+        "not for clinical use",
+        color="white",
+        fontsize=10,
+    )
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100, format="png", facecolor="black")
+
+
+def _positions_through(volume: Volume, anomaly_map: FloatArray, peak: tuple[int, ...]) -> list[SlicePosition]:
+    """The slices through the peak, the acquisition plane first."""
+    if volume.spatial_dims == 2 or 1 in volume.shape:
+        axis = acquisition_axis(volume)
+        return [SlicePosition(axis, peak[axis], "image" if volume.spatial_dims == 2 else _plane(volume, axis))]
+    first = acquisition_axis(volume)
+    return [
+        SlicePosition(axis, peak[axis], _plane(volume, axis))
+        for axis in (first, *(other for other in range(3) if other != first))
+    ]
+
+
+def _plane(volume: Volume, axis: int) -> str:
+    one = np.zeros(volume.shape, dtype=bool)
+    one[tuple(length // 2 for length in volume.shape)] = True
+    return next(position.plane for position in slice_positions(volume, "all", one, 0.0) if position.axis == axis)
+
+
+def _draw(
+    axes: Axes, volume: Volume, anomaly_map: FloatArray | None, report: FindingsReport, position: SlicePosition
+) -> None:
+    image = extract_slice(volume.array, volume.affine_ras, position)
+    row_mm, column_mm = slice_spacing_mm(volume.affine_ras, position)
+    low, high = np.nanpercentile(image, [0.5, 99.5])
+    axes.imshow(image, cmap="gray", vmin=low, vmax=max(high, low + 1e-6), aspect=row_mm / column_mm)
+    axes.set_axis_off()
+    axes.set_title(f"{position.plane} {position.index}", color="white", fontsize=9)
+    if anomaly_map is None:
+        return
+    values = extract_slice(anomaly_map, volume.affine_ras, position)
+    shown = np.ma.masked_where(~(np.nan_to_num(values, nan=-np.inf) > report.threshold.value), values)
+    axes.imshow(
+        shown,
+        cmap=COLOUR_MAP,
+        vmin=report.threshold.value,
+        vmax=report.heatmap.max,
+        alpha=OPACITY,
+        aspect=row_mm / column_mm,
+    )
+    cut = [finding for finding in report.findings if _cuts(finding, position)]
+    for finding in cut[:SHOWN_BOXES]:
+        axes.add_patch(_rectangle(finding, volume, position))
+
+
+def _cuts(finding: Finding, position: SlicePosition) -> bool:
+    component = 2 - position.axis
+    return finding.index_min[component] <= position.index <= finding.index_max[component]
+
+
+def _rectangle(finding: Finding, volume: Volume, position: SlicePosition) -> Rectangle:
+    """The finding's box on a displayed slice, found by marking its corners in an index image."""
+    z, y, x = np.meshgrid(*(np.arange(length) for length in volume.shape), indexing="ij", sparse=True)
+    (i0, j0, k0), (i1, j1, k1) = finding.index_min, finding.index_max
+    inside = (x >= i0) & (x <= i1) & (y >= j0) & (y <= j1) & (z >= k0) & (z <= k1)
+    marked = extract_slice(inside, volume.affine_ras, position)
+    rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
+    corner = (columns[0] - 0.5, rows[0] - 0.5)
+    return Rectangle(
+        corner, np.ptp(columns) + 1, np.ptp(rows) + 1, fill=False, edgecolor="cyan", linewidth=1.2
+    )

@@ -1,0 +1,207 @@
+"""The one way through the house: read, prepare, detect, find, report."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from anomalabel.attention.clap import region_threshold
+from anomalabel.backbones.device import Precision, choose_device
+from anomalabel.backbones.image_text import ImageTextModel
+from anomalabel.backbones.loading import load_model
+from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
+from anomalabel.detectors import ClapDetector, Detection, Progress
+from anomalabel.errors import ImageReadError
+from anomalabel.finding import Finding, FindingsReport, Heatmap, PromptTexts, Threshold
+from anomalabel.io.read import read_volume
+from anomalabel.localization.findings import extract_findings
+from anomalabel.preprocessing.prepare import prepare_volume
+from anomalabel.preprocessing.slices import slice_positions
+from anomalabel.prompts.render import render_prompts
+from anomalabel.volume import FloatArray, Volume
+
+
+@dataclass(frozen=True)
+class DetectionResult:
+    """A volume, its anomaly map on the same grid (Z, Y, X; NaN = unseen), and the report that travels with it."""
+
+    volume: Volume
+    anomaly_map: FloatArray
+    report: FindingsReport
+
+
+class DetectionPipeline:
+    """Keeps models loaded and takes images through detection; may be called from several threads.
+
+    Args:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: of the image towers; "auto" is bfloat16 where the hardware computes in it.
+
+    Raises:
+        ModelError: the device is not there.
+    """
+
+    def __init__(self, device: str = "auto", precision: Precision = "auto") -> None:
+        choose_device(device)
+        self._device = device
+        self._precision: Precision = precision
+        self._models: dict[str, ImageTextModel] = {}
+        self._loading = threading.Lock()
+
+    def model(self, backbone: str) -> ImageTextModel:
+        """The image-text model, loaded on first use.
+
+        Raises:
+            ModelError: there is no such model or it cannot be loaded.
+        """
+        with self._loading:
+            if backbone not in self._models:
+                self._models[backbone] = load_model(backbone, self._device, self._precision)
+            return self._models[backbone]
+
+    def warm(self, backbone: str = EMBEDDED) -> None:
+        """Load a model and run it once, so that the first user does not wait for either."""
+        config = load_config("chest_xray")
+        picture = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
+        volume = Volume(picture, np.eye(4), source="warm-up", spatial_dims=2)
+        self._detect(volume, config, DetectionRequest(config=config.name, backbone=backbone), _no_progress)
+
+    def detect(
+        self, source: Path, request: DetectionRequest, progress: Progress | None = None, series_uid: str | None = None
+    ) -> DetectionResult:
+        """Take one image through the house.
+
+        Args:
+            source: file or DICOM folder.
+            request: what to look for and with what.
+            progress: called with slices done and slices in all; raising `Cancelled` in it stops the work.
+            series_uid: which series of a DICOM folder.
+
+        Raises:
+            AnomaLabelError: bad image, config, prompt or model; says what to do.
+        """
+        config = apply_request(load_config(request.config), request)
+        return self._detect(read_volume(source, series_uid), config, request, progress or _no_progress)
+
+    def _detect(
+        self, volume: Volume, config: AnatomyConfig, request: DetectionRequest, progress: Progress
+    ) -> DetectionResult:
+        prompts = render_prompts(config, request)
+        model = self.model(request.backbone)
+        detector = ClapDetector(model, prompts, config, request.method, request.seed)
+        prepared = prepare_volume(volume, config.preprocessing)
+        positions = slice_positions(
+            volume, config.slices.planes, prepared.seen, config.preprocessing.foreground.minimum_slice_fraction
+        )
+        detection = detector.detect(prepared, volume.affine_ras, positions, progress)
+        if not np.isfinite(detection.anomaly_map).any():
+            raise ImageReadError(f"Nothing was seen in {volume.source}.", "Turn the foreground mask off in the config.")
+        report = _report(volume, config, request, prompts, model, detection)
+        return DetectionResult(volume, detection.anomaly_map, report)
+
+
+def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyConfig:
+    """The config with what the request chooses in place of its own values.
+
+    Raises:
+        ConfigError: the combination is not valid.
+    """
+    slices = {} if request.planes is None else {"planes": request.planes}
+    findings = {
+        key: value
+        for key, value in (
+            ("threshold_sd", request.threshold_sd),
+            ("minimum_volume_mm3", request.minimum_volume_mm3),
+            ("minimum_area_mm2", request.minimum_volume_mm3),
+        )
+        if value is not None
+    }
+    attention = (
+        {} if request.samples is None else {"samples": request.samples, "antithetic": request.samples % 2 == 0}
+    )
+    return config.model_copy(
+        update={
+            "slices": config.slices.model_copy(update=slices),
+            "findings": config.findings.model_copy(update=findings),
+            "attention": config.attention.model_copy(update=attention),
+        }
+    )
+
+
+def _report(
+    volume: Volume,
+    config: AnatomyConfig,
+    request: DetectionRequest,
+    prompts: PromptTexts,
+    model: ImageTextModel,
+    detection: Detection,
+) -> FindingsReport:
+    anomaly_map = detection.anomaly_map
+    threshold = region_threshold(anomaly_map, config.findings.threshold_sd)
+    minimum_mm3 = (
+        config.findings.minimum_area_mm2 * volume.spacing_mm[2]
+        if volume.spatial_dims == 2
+        else config.findings.minimum_volume_mm3
+    )
+    identity = hashlib.sha256(
+        "\n".join((str(volume.source), model.identity.weights_sha256, request.model_dump_json())).encode()
+    ).hexdigest()
+    found = extract_findings(anomaly_map, volume.affine_ras, threshold, minimum_mm3, "suspected anomaly", identity)
+    kept = found[: config.findings.maximum_count]
+    return FindingsReport(
+        image=Path(volume.source).name,
+        method=request.method,
+        model=model.identity,
+        config=config.name,
+        prompts=prompts,
+        image_score=detection.image_score,
+        calibrated=False,
+        threshold=Threshold(value=threshold, rule=f"mean + {config.findings.threshold_sd:g} sd of this map"),
+        prompt_specificity=detection.prompt_specificity,
+        nonfinite_voxels=volume.nonfinite_voxels,
+        spacing_known=volume.spacing_known,
+        heatmap=Heatmap(
+            grid=(volume.shape[2], volume.shape[1], volume.shape[0]),
+            min=float(np.nanmin(anomaly_map)),
+            max=float(np.nanmax(anomaly_map)),
+        ),
+        findings=tuple(kept),
+        warnings=tuple(_warnings(volume, config, prompts, model, detection, found, kept)),
+    )
+
+
+def _warnings(
+    volume: Volume,
+    config: AnatomyConfig,
+    prompts: PromptTexts,
+    model: ImageTextModel,
+    detection: Detection,
+    found: list[Finding],
+    kept: list[Finding],
+) -> list[str]:
+    """What a reader must know before trusting the result."""
+    warnings = ["The threshold is relative to this image: a healthy image gets findings too."]
+    bound = config.attention.specificity_bound
+    if detection.prompt_specificity < bound:
+        warnings.append(
+            f"The map hardly depends on its prompt (specificity {detection.prompt_specificity:.2f}, bound {bound:g}): "
+            "an empty or nonsense text gives nearly the same one."
+        )
+    unknown = model.unknown_words((*prompts.positive, *prompts.negative))
+    if unknown:
+        warnings.append(f"The model {model.identity.name} never saw these words: {', '.join(unknown)}.")
+    if volume.nonfinite_voxels:
+        warnings.append(f"{volume.nonfinite_voxels} voxels hold no number; they were not looked at.")
+    if not volume.spacing_known:
+        warnings.append("The file tells no spacing; sizes assume pixels of 1 mm.")
+    if len(kept) < len(found):
+        warnings.append(f"Only the {len(kept)} highest-scoring of {len(found)} findings are listed.")
+    return warnings
+
+
+def _no_progress(done: int, total: int) -> None:
+    """Nobody is watching."""
