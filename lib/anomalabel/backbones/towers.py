@@ -24,6 +24,12 @@ class ImageTower(Protocol):
     prefix_tokens: int
     grid: tuple[int, int]
 
+    blocks: nn.ModuleList
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Normalised images (N, 3, side, side) to the tokens (N, T, C) that enter the first block."""
+        ...
+
     def tokens_after(self, images: Tensor, layer: int) -> Tensor:
         """Normalised images (N, 3, side, side) to the output (N, T, C) of block `layer`, counted from 0."""
         ...
@@ -49,18 +55,21 @@ class NativeTower:
                 "Choose a ViT with class-token or average pooling.",
             )
         self._visual = visual
-        self.depth = len(visual.transformer.resblocks)
+        self.blocks = visual.transformer.resblocks
+        self.depth = len(self.blocks)
         self.width = int(visual.transformer.width)
         rows, columns = visual.grid_size
         self.grid = (rows, columns)
         self._needed = self.prefix_tokens if visual.pool_type == "tok" else None
 
+    def embed(self, images: Tensor) -> Tensor:
+        return self._visual._embeds(images)
+
     def tokens_after(self, images: Tensor, layer: int) -> Tensor:
-        tokens = self._visual._embeds(images)
-        return run_blocks(self._visual.transformer.resblocks[: layer + 1], tokens)
+        return run_blocks(self.blocks[: layer + 1], self.embed(images))
 
     def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
-        tokens = run_blocks(self._visual.transformer.resblocks[layer + 1 :], tokens, self._needed)
+        tokens = run_blocks(self.blocks[layer + 1 :], tokens, self._needed)
         pooled, _ = self._visual._pool(tokens)
         return pooled if self._visual.proj is None else pooled @ self._visual.proj
 
@@ -82,20 +91,23 @@ class TimmTower:
             )
         self._trunk = trunk
         self._head = visual.head
-        self.depth = len(trunk.blocks)
+        self.blocks = trunk.blocks
+        self.depth = len(self.blocks)
         self.width = int(trunk.embed_dim)
         self.prefix_tokens = int(trunk.num_prefix_tokens)
         rows, columns = trunk.patch_embed.grid_size
         self.grid = (rows, columns)
         self._needed = self.prefix_tokens if trunk.global_pool == "token" else None
 
-    def tokens_after(self, images: Tensor, layer: int) -> Tensor:
+    def embed(self, images: Tensor) -> Tensor:
         tokens = self._trunk._pos_embed(self._trunk.patch_embed(images))
-        tokens = self._trunk.norm_pre(self._trunk.patch_drop(tokens))
-        return run_blocks(self._trunk.blocks[: layer + 1], tokens)
+        return self._trunk.norm_pre(self._trunk.patch_drop(tokens))
+
+    def tokens_after(self, images: Tensor, layer: int) -> Tensor:
+        return run_blocks(self.blocks[: layer + 1], self.embed(images))
 
     def embed_from(self, tokens: Tensor, layer: int) -> Tensor:
-        tokens = self._trunk.norm(run_blocks(self._trunk.blocks[layer + 1 :], tokens, self._needed))
+        tokens = self._trunk.norm(run_blocks(self.blocks[layer + 1 :], tokens, self._needed))
         return self._head(self._trunk.forward_head(tokens))
 
     def project_patches(self, tokens: Tensor) -> Tensor:

@@ -147,11 +147,11 @@ def verdict(score: LesionScore) -> str:
 
 def _steps(settings: LesionSettings, planted: PlantedLesion) -> tuple[str, ...]:
     change = "brighter" if settings.contrast_sd > 0 else "darker"
-    radii = " by ".join(f"{2 * radius:.0f}" for radius in settings.radii_mm)
+    x, y, z = settings.radii_mm
     center = ", ".join(f"{value:.0f}" for value in planted.center_ras)
     return (
         "A T1 image was taken: the MNI ICBM152 template of the nilearn package, an average brain without its skull.",
-        f"A soft-edged ellipsoid of {radii} mm was planted into white matter at R, A, S = {center} mm, "
+        f"A soft-edged ellipsoid of {_edges((2 * x, 2 * y, 2 * z))} mm was planted into white matter at R, A, S = {center} mm, "
         f"{abs(settings.contrast_sd):g} standard deviations of white matter {change} than it was.",
         "The AnomaLabel server was started on this machine and served the image from a studies folder.",
         "It was asked over HTTP, as 3D Slicer asks it. It knew nothing of the lesion.",
@@ -159,14 +159,22 @@ def _steps(settings: LesionSettings, planted: PlantedLesion) -> tuple[str, ...]:
 
 
 def _facts(score: LesionScore, report: FindingsReport, planted: PlantedLesion) -> tuple[Fact, ...]:
-    hits = [number for number, finding in enumerate(report.findings, 1) if _holds(finding, planted.center_ras)]
+    holding = [
+        (finding, number) for number, finding in enumerate(report.findings, 1) if _holds(finding, planted.center_ras)
+    ]
+    smallest = min(holding, key=lambda pair: np.prod(pair[0].size_mm), default=None)
+    box = "none" if smallest is None else f"finding {smallest[1]}, {_edges(smallest[0].size_mm)} mm"
     return (
         Fact("Peak in the planted lesion", "yes" if score.peak_in_lesion else "no"),
         Fact("Distance of the peak to the lesion", f"{score.peak_distance_mm:.1f} mm"),
         Fact("AUROC, voxels of the lesion against all others", f"{score.auroc:.3f} (0.5 is guessing, 1 is perfect)"),
         Fact("Part of the lesion that was looked at", f"{100 * score.lesion_seen:.0f} %"),
-        Fact("Findings whose box holds the lesion's centre", ", ".join(f"#{hit}" for hit in hits) or "none"),
+        Fact("Smallest box that holds the lesion's centre", box),
     )
+
+
+def _edges(size_mm: Point) -> str:
+    return " by ".join(f"{edge:.0f}" for edge in size_mm)
 
 
 def _holds(finding: Finding, point_ras: Point) -> bool:

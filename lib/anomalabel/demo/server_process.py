@@ -17,7 +17,6 @@ from anomalabel.errors import ModelError
 START_SECONDS = 300
 STOP_SECONDS = 15
 POLL_SECONDS = 0.25
-LOG_LINES = 15
 
 
 @contextmanager
@@ -34,7 +33,7 @@ def server_process(studies: Path, log: Path, port: int | None = None, device: st
         its address.
 
     Raises:
-        ModelError: it ended or did not become ready; with the end of its log.
+        ModelError: it ended or did not become ready; with its reason.
     """
     chosen = free_port() if port is None else port
     command = [sys.executable, "-m", "monailabel_app", str(studies), "--port", str(chosen), "--device", device]
@@ -75,5 +74,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
         if "could not" in reason:
             break
         time.sleep(POLL_SECONDS)
-    end = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:])
-    raise ModelError(f"The server did not become ready: {reason}\n{end}\n", f"See {log}.")
+    if process.poll() is not None:
+        said = log.read_text(encoding="utf-8", errors="replace").splitlines()
+        reason = said[-1] if said else f"it ended with code {process.returncode}"
+    raise ModelError(f"The server did not become ready: {reason.rstrip('.')}.", f"Its log is {log}.")

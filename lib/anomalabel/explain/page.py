@@ -43,7 +43,7 @@ class PageContent:
         report: with findings and warnings.
         volume: shown interactively.
         anomaly_map: (Z, Y, X) over the volume, NaN unseen.
-        truth: (Z, Y, X), True where the lesion is.
+        truth: (Z, Y, X), True where the lesion is; the views start at its middle.
     """
 
     title: str
@@ -84,13 +84,13 @@ def render_page(content: PageContent) -> str:
         truth=nifti_base64(content.truth.astype(np.float32), affine),
         heatmap_low=min(content.report.threshold.value, high),
         heatmap_high=high,
-        crosshair=peak_ras(content.anomaly_map, affine),
+        crosshair=center_ras(content.truth, affine),
     )
 
 
-def peak_ras(anomaly_map: FloatArray, affine_ras: Matrix) -> list[float]:
-    """Where the map is largest, RAS millimetres."""
-    z, y, x = np.unravel_index(int(np.nanargmax(anomaly_map)), anomaly_map.shape)
+def center_ras(mask: NDArray[np.bool_], affine_ras: Matrix) -> list[float]:
+    """Middle of a (Z, Y, X) mask, RAS millimetres."""
+    z, y, x = np.argwhere(mask).mean(axis=0)
     return [float(value) for value in (affine_ras @ np.array([x, y, z, 1.0]))[:3]]
 
 

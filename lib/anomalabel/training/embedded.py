@@ -19,6 +19,7 @@ from anomalabel.backbones.blocks import run_blocks
 from anomalabel.backbones.towers import image_tower, normaliser
 from anomalabel.training.captions import every_wording
 from anomalabel.training.images import Batch, BatchMaker, BatchPlan, TrainingImages
+from anomalabel.training.initialisation import initialise_for_few_images
 from anomalabel.training.losses import caption_loss, patch_loss, planted_pair_loss, status_loss
 from anomalabel.training.tokenizer import learn_merges, vocabulary_size, write_merges
 
@@ -29,18 +30,18 @@ MERGES_FILE = "bpe_merges.txt.gz"
 
 PLAN = BatchPlan(
     singles={
-        ("brain", "glioma"): 4,
-        ("brain", "meningioma"): 2,
-        ("brain", "pituitary"): 2,
-        ("brain", "multiple sclerosis"): 2,
-        ("breast", "benign"): 2,
-        ("breast", "malignant"): 2,
-        ("breast", "healthy"): 2,
-        ("chest", "healthy"): 4,
-        ("chest", "pneumonia"): 4,
+        ("brain", "glioma"): 2,
+        ("brain", "meningioma"): 1,
+        ("brain", "pituitary"): 1,
+        ("brain", "multiple sclerosis"): 1,
+        ("breast", "benign"): 1,
+        ("breast", "malignant"): 1,
+        ("breast", "healthy"): 1,
+        ("chest", "healthy"): 2,
+        ("chest", "pneumonia"): 2,
     },
-    planted={"brain": 7, "breast": 1, "chest": 1},
-    crops={"brain": 3, "breast": 1},
+    planted={"brain": 5, "breast": 1, "chest": 1},
+    crops={"brain": 2, "breast": 1},
 )
 
 
@@ -65,12 +66,12 @@ class EmbeddedTraining:
     text_depth: int = 3
     context_length: int = 64
     merges: int = 1500
-    learning_rate: float = 1e-3
-    text_only: float = 0.04
+    learning_rate: float = 6e-4
+    text_only: float = 0.015
     weight_decay: float = 0.05
     warmup: float = 0.04
     dropped_patches: float = 0.5
-    dense_from: float = 0.6
+    dense_from: float = 0.7
     seed: int = 0
 
 
@@ -121,6 +122,7 @@ def train_embedded(
     tokenizer = open_clip.SimpleTokenizer(
         bpe_path=str(folder / MERGES_FILE), context_length=settings.context_length
     )
+    initialise_for_few_images(model.visual)
     step = _Step(model, tokenizer, config)
     batches = BatchMaker(images, PLAN, settings.seed)
     optimiser = torch.optim.AdamW(_groups(step, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
@@ -166,7 +168,7 @@ class _Step(torch.nn.Module):
     def losses(self, batch: Batch, dropped: float) -> dict[str, Tensor]:
         tokens, kept = self._embed(batch.images, dropped)
         last = self._tower.depth - 1
-        tokens = run_blocks(self.model.visual.transformer.resblocks, tokens)
+        tokens = run_blocks(self._tower.blocks, tokens)
         images = functional.normalize(self._tower.embed_from(tokens, last).float(), dim=-1)
         patches = functional.normalize(self._tower.project_patches(tokens).float(), dim=-1)
         coverage = functional.avg_pool2d(batch.lesion[:, None], PATCH).flatten(1).gather(1, kept)
@@ -192,7 +194,7 @@ class _Step(torch.nn.Module):
     def _embed(self, images: Tensor, dropped: float) -> tuple[Tensor, Tensor]:
         """Tokens before the first block, class token first, and which patches (N, kept) they stand for."""
         colour = (images[:, None].expand(-1, 3, -1, -1) - self._mean) / self._std
-        tokens = self.model.visual._embeds(colour)
+        tokens = self._tower.embed(colour)
         count = tokens.shape[1] - 1
         order = torch.rand(tokens.shape[0], count).argsort(1)
         kept = order[:, : count - int(count * dropped)]

@@ -1,0 +1,1 @@
+"""HTTP routes: ours, and those of MONAI Label that are safe to keep."""

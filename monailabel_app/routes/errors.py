@@ -1,0 +1,43 @@
+"""How errors leave the server: the reason for the user, the traceback for the log."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+
+from anomalabel.errors import AnomaLabelError, Cancelled
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from monailabel.interfaces.exception import MONAILabelException
+
+logger = logging.getLogger(__name__)
+
+
+def install_error_handlers(app: FastAPI) -> None:
+    """Answer every error with `{"detail": text}`: 422 bad input, 409 cancelled, 404 unknown, 500 our own fault."""
+    app.add_exception_handler(AnomaLabelError, _input_error)
+    app.add_exception_handler(RequestValidationError, _invalid_request)
+    app.add_exception_handler(MONAILabelException, _monailabel_error)
+    app.add_exception_handler(Exception, _own_fault)
+
+
+async def _input_error(request: Request, error: Exception) -> JSONResponse:
+    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled) else 422)
+
+
+async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
+    complaints = error.errors() if isinstance(error, RequestValidationError) else ()
+    parts = [f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}" for item in complaints]
+    return JSONResponse({"detail": f"The request is not valid: {'; '.join(parts)}. Correct it."}, 422)
+
+
+async def _monailabel_error(request: Request, error: Exception) -> JSONResponse:
+    reason = error.msg if isinstance(error, MONAILabelException) else ""
+    return JSONResponse({"detail": f"{reason}. GET /info/ and GET /datastore/?output=all list what there is."}, 404)
+
+
+async def _own_fault(request: Request, error: Exception) -> JSONResponse:
+    fault = uuid.uuid4().hex[:8]
+    logger.error("Fault %s in %s %s", fault, request.method, request.url.path, exc_info=error)
+    return JSONResponse({"detail": f"The server failed; its log says why under {fault}. Tell its operator."}, 500)

@@ -1,0 +1,49 @@
+"""The routes of MONAI Label that are kept, listed one by one.
+
+Left out, because nothing here needs them and each is known to be unsafe or to reach outside: `/proxy` (reaches
+the picture archive's root with the server's credentials), `/ohif`, `/docs` (load scripts from the web), `/logs`,
+`/auth` (rejects valid tokens), `/train`, `/scoring`, `/batch` (start processes with a client's parameters),
+`/model` (replaces weights), `/infer/wsi`, `/reload`, `DELETE /datastore/image` (a client never deletes a study) and
+`/datastore/dataset` (leaves an archive of all studies in the temporary folder). `PUT /session/` and
+`PUT /datastore/image` are our own: size-limited, off the event loop, and they unpack nothing on request.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Depends
+from fastapi.routing import APIRoute
+
+from monailabel_app.safety.names import refuse_unsafe_names
+
+KEPT = frozenset(
+    {
+        ("GET", "/datastore/"),
+        ("HEAD", "/datastore/image"),
+        ("GET", "/datastore/image/info"),
+        ("PUT", "/datastore/image/info"),
+        ("GET", "/datastore/label"),
+        ("HEAD", "/datastore/label"),
+        ("PUT", "/datastore/label"),
+        ("DELETE", "/datastore/label"),
+        ("GET", "/datastore/label/info"),
+        ("PUT", "/datastore/label/info"),
+        ("POST", "/activelearning/{strategy}"),
+    }
+)
+
+
+def kept_routes() -> APIRouter:
+    """MONAI Label's own handlers for `KEPT`, behind the check of names.
+
+    Its modules read its settings while they are imported: call `apply_to_monailabel` first.
+    """
+    from monailabel.endpoints import activelearning, datastore
+
+    router = APIRouter(dependencies=[Depends(refuse_unsafe_names)])
+    for route in [*datastore.router.routes, *activelearning.router.routes]:
+        if not isinstance(route, APIRoute):
+            continue
+        methods = [method for method in sorted(route.methods or ()) if (method, route.path) in KEPT]
+        if methods:
+            router.add_api_route(route.path, route.endpoint, methods=methods, tags=route.tags, summary=route.summary)
+    return router

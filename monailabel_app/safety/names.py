@@ -1,0 +1,66 @@
+"""Names that come from a client and end up in a path: image ids, label tags, session and request ids."""
+
+from __future__ import annotations
+
+import re
+
+from anomalabel.errors import ConfigError
+from fastapi import Request
+
+NAMED_PARAMETERS = {
+    "image": "image id",
+    "id": "image id",
+    "label": "image id",
+    "tag": "label tag",
+    "session_id": "session id",
+    "request_id": "request id",
+}
+MAXIMUM_LENGTH = 200
+RESERVED = frozenset({".", "..", "labels", "datastore_v2.json", ".lock"})
+_FORBIDDEN = re.compile(r"[/\\:\x00-\x1f\x7f]")
+
+
+def checked_name(value: str, what: str) -> str:
+    """A name that stays inside its folder whatever it is joined to.
+
+    Args:
+        value: text from a request, percent-decoded.
+        what: how to call it in the message, e.g. "image id".
+
+    Returns:
+        `value` unchanged.
+
+    Raises:
+        ConfigError: empty, too long, hidden, reserved, or with a separator, drive or control character.
+    """
+    if not value or len(value) > MAXIMUM_LENGTH or value.startswith(".") or value in RESERVED:
+        raise ConfigError(f"'{shortened(value)}' is no {what}.", "Use a name from GET /datastore/?output=all.")
+    if _FORBIDDEN.search(value):
+        raise ConfigError(
+            f"'{shortened(value)}' is no {what}: it holds a path separator, a colon or a control character.",
+            "Use the plain name, without folders.",
+        )
+    return value
+
+
+def shortened(value: str) -> str:
+    """At most 80 printable characters of a client's text, for messages."""
+    printable = "".join(character if character.isprintable() else "?" for character in value)
+    return printable if len(printable) <= 80 else printable[:77] + "..."
+
+
+def header_filename(name: str, suffix: str) -> str:
+    """A file name that is safe inside a Content-Disposition header and understood by every client."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name) + suffix
+
+
+async def refuse_unsafe_names(request: Request) -> None:
+    """Route dependency: every id, tag and session id of path and query is a plain name.
+
+    Raises:
+        ConfigError: one is not.
+    """
+    given = [*request.query_params.multi_items(), *request.path_params.items()]
+    for key, value in given:
+        if key in NAMED_PARAMETERS and value:
+            checked_name(str(value), NAMED_PARAMETERS[key])

@@ -1,0 +1,140 @@
+"""The ASGI server: MONAI Label's app behind routes that do not block, do not guess and delete nothing of yours.
+
+Which of MONAI Label's routes are kept, and why the others are not, is told in `routes/monai.py`.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+import uvicorn
+from anomalabel import __version__
+from anomalabel.errors import ConfigError
+from fastapi import FastAPI
+from filelock import FileLock, Timeout
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+from monailabel_app.infers.clap_attention import Detecting
+from monailabel_app.jobs import InferenceQueue
+from monailabel_app.main import AnomaLabelApp
+from monailabel_app.readiness import WarmUp
+from monailabel_app.routes import images, infer, monai, sessions, status
+from monailabel_app.routes.errors import install_error_handlers
+from monailabel_app.safety.body_limit import BodyLimit
+from monailabel_app.settings import (
+    APP_DIRECTORY,
+    ServerSettings,
+    app_configuration,
+    apply_to_monailabel,
+    is_loopback,
+)
+from monailabel_app.state import ServerState
+
+logger = logging.getLogger(__name__)
+
+SHUTDOWN_SECONDS = 5
+SERVER_LOCK = ".anomalabel-server.lock"
+
+
+def create_app(settings: ServerSettings, pipeline: Detecting | None = None) -> FastAPI:
+    """The ASGI app; models are loaded when it starts, in the background.
+
+    MONAI Label keeps its settings and its app in globals, so one process serves one studies folder at a time.
+
+    Args:
+        settings: of this server.
+        pipeline: what detects; the real one where it is not given.
+    """
+    apply_to_monailabel(settings, session_folder=Path(tempfile.gettempdir()))
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with tempfile.TemporaryDirectory(prefix="anomalabel-server-") as temporary:
+            state = build_state(settings, Path(temporary), pipeline)
+            app.state.server = state
+            try:
+                yield
+            finally:
+                state.queue.cancel_all()
+                state.warm_up.close()
+
+    app = FastAPI(title="AnomaLabel", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    for router in (status.router, infer.router, images.router, sessions.router, monai.kept_routes()):
+        app.include_router(router)
+    install_error_handlers(app)
+    app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_upload_bytes)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"]
+        )
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(settings.trusted_hosts))
+    return app
+
+
+def build_state(settings: ServerSettings, folder: Path, pipeline: Detecting | None) -> ServerState:
+    """Make MONAI Label's app, register it where MONAI Label's routes look for it, and start loading models."""
+    from monailabel.interfaces.utils import app as registry
+
+    apply_to_monailabel(settings, folder / "sessions")
+    app = AnomaLabelApp(str(APP_DIRECTORY), str(settings.studies), app_configuration(settings), pipeline)
+    app.server_mode(True)
+    registry.apps[f"{APP_DIRECTORY}{settings.studies}"] = app
+    queue = InferenceQueue(settings.maximum_waiting)
+    return ServerState(settings, app, queue, WarmUp(app.pipeline, app.backbones), folder)
+
+
+def serve(settings: ServerSettings) -> None:
+    """Serve until interrupted.
+
+    Raises:
+        ConfigError: the port is taken, or another server serves the same studies folder.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    with _exclusive(settings.studies), _listening(settings) as listener:
+        host, port = listener.getsockname()[:2]
+        if not is_loopback(settings.host):
+            logger.warning("Everybody who reaches %s can read the studies: there is no login.", host)
+        logger.info("AnomaLabel serves %s on http://%s:%s; not for clinical use", settings.studies, host, port)
+        config = uvicorn.Config(
+            create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
+        )
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listening(settings: ServerSettings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.host, settings.port))
+    except OSError as error:
+        listener.close()
+        raise ConfigError(
+            f"The server cannot listen on {settings.host}:{settings.port}: {error.strerror}.",
+            "Stop what uses it, or choose another port.",
+        ) from error
+    return listener
+
+
+@contextmanager
+def _exclusive(studies: Path) -> Iterator[None]:
+    """Two servers on one folder would overwrite each other's index."""
+    lock = FileLock(studies / SERVER_LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ConfigError(f"Another server serves {studies} already.", "Stop it, or use its address.") from error
+    except OSError as error:
+        raise ConfigError(
+            f"The studies folder {studies} cannot be written: {error.strerror}.", "Give the server's user write access."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,86 @@
+"""The heatmap in the scene: a volume node on the grid of its image, coloured above a threshold."""
+
+from __future__ import annotations
+
+import numpy as np
+import slicer
+from vtk.util import numpy_support
+
+from .errors import ReplyError
+from .geometry import grid_size
+from .report import Report
+from .translation import _
+from .volume_files import read_nrrd
+
+COLORS_ID = "vtkMRMLColorTableNodefMRIPA"
+"""Red to yellow; built into MRML, so a saved scene needs no colour file of ours."""
+
+NO_UPPER_BOUND = 1e30
+SMALLEST_WINDOW = 1e-6
+
+
+def load_heatmap(
+    scene: slicer.vtkMRMLScene, content: bytes | memoryview, report: Report, name: str
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a heatmap to the scene as float32 with NaN where nothing was seen.
+
+    Args:
+        content: an NRRD file, float32, or uint8 with the report's slope and intercept.
+
+    Raises:
+        SceneError: the file cannot be read; the scene is left as it was.
+        ReplyError: it is on another grid than the report says, or of another kind of number.
+    """
+    heatmap = slicer.vtkMRMLScalarVolumeNode()
+    read_nrrd(content, heatmap)
+    if grid_size(heatmap) != report.heatmap.grid:
+        raise ReplyError(
+            _("The heatmap has {came} voxels, its findings speak of {said}.").format(
+                came=grid_size(heatmap), said=report.heatmap.grid
+            ),
+            _("Run again; if it stays so, compare the versions of server and extension."),
+        )
+    _decode(heatmap, report)
+    heatmap.SetName(scene.GenerateUniqueName(name))
+    scene.AddNode(heatmap)
+    return heatmap
+
+
+def set_up_display(heatmap: slicer.vtkMRMLScalarVolumeNode, report: Report) -> None:
+    """Colours from the report's threshold to the map's maximum; below the threshold the image shows through."""
+    heatmap.CreateDefaultDisplayNodes()
+    display = heatmap.GetScalarVolumeDisplayNode()
+    top = max(report.heatmap.maximum, report.threshold + SMALLEST_WINDOW)
+    display.SetAndObserveColorNodeID(COLORS_ID)
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(report.threshold, top)
+    display.SetAutoThreshold(0)
+    set_threshold(heatmap, report.threshold)
+    display.SetApplyThreshold(1)
+
+
+def set_threshold(heatmap: slicer.vtkMRMLScalarVolumeNode, value: float) -> None:
+    """Show what is at or above a map value; the colours keep their meaning."""
+    display = heatmap.GetScalarVolumeDisplayNode()
+    display.SetThreshold(value, NO_UPPER_BOUND)
+
+
+def shown_threshold(heatmap: slicer.vtkMRMLScalarVolumeNode) -> float:
+    """The map value from which on the overlay is visible."""
+    return heatmap.GetScalarVolumeDisplayNode().GetLowerThreshold()
+
+
+def _decode(heatmap: slicer.vtkMRMLScalarVolumeNode, report: Report) -> None:
+    """Turn stored bytes into map values; a node that is in no scene yet may change its type of number."""
+    facts = report.heatmap
+    stored = slicer.util.arrayFromVolume(heatmap)
+    if stored.dtype == np.float32 and facts.slope is None:
+        return
+    if stored.dtype != np.uint8 or facts.slope is None or facts.intercept is None:
+        raise ReplyError(
+            _("The heatmap holds {kind} numbers, which its findings do not explain.").format(kind=stored.dtype),
+            _("Compare the versions of server and extension."),
+        )
+    values = stored.astype(np.float32) * np.float32(facts.slope) + np.float32(facts.intercept)
+    values[stored == 0] = np.nan
+    heatmap.GetImageData().GetPointData().SetScalars(numpy_support.numpy_to_vtk(values.ravel(), deep=True))

@@ -1,0 +1,143 @@
+"""A run in the scene: one node that holds the findings, and the heatmap, mask and boxes that belong to it."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import slicer
+
+from .boxes import add_box
+from .client import InferenceResult
+from .errors import PanelError, SceneError
+from .geometry import same_grid
+from .heatmap import load_heatmap, set_up_display
+from .ownership import (
+    BOX_ROLE,
+    HEATMAP_ROLE,
+    PART_ROLE,
+    RUN_ATTRIBUTE,
+    RUN_ROLE,
+    UNSEEN_ROLE,
+    claim,
+    owned_nodes,
+)
+from .report import Report, parse_report
+from .subject_hierarchy import add_folder, remove_folder
+from .translation import _
+from .unseen import add_unseen_mask
+
+SOURCE_REFERENCE = "AnomaLabel.source"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run whose nodes are all in the scene."""
+
+    id: str
+    name: str
+    report: Report
+    heatmap: slicer.vtkMRMLScalarVolumeNode
+    unseen: slicer.vtkMRMLLabelMapVolumeNode
+    boxes: tuple[slicer.vtkMRMLMarkupsROINode, ...]
+    source: slicer.vtkMRMLScalarVolumeNode | None
+
+
+def add_run(
+    scene: slicer.vtkMRMLScene, result: InferenceResult, source: slicer.vtkMRMLScalarVolumeNode, name: str
+) -> Run:
+    """Put a result into the scene, whole or not at all.
+
+    Args:
+        source: the image that was looked at; heatmap and boxes follow its parent transform.
+
+    Raises:
+        PanelError: the result does not fit the image or cannot be read; the scene is left as it was.
+    """
+    run_id = str(uuid.uuid4())
+    try:
+        _add_parts(scene, result, source, run_id, scene.GenerateUniqueName(name))
+    except PanelError:
+        delete_run(scene, run_id)
+        raise
+    return _loaded(scene, run_id)
+
+
+def find_runs(scene: slicer.vtkMRMLScene) -> list[Run]:
+    """The runs of the scene, oldest first; one whose nodes were taken out by hand is left out."""
+    runs = []
+    for place in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
+        run_id = scene.GetNthNodeByClass(place, "vtkMRMLTextNode").GetAttribute(RUN_ATTRIBUTE)
+        if run_id and _is_whole(scene, run_id):
+            runs.append(_loaded(scene, run_id))
+    return runs
+
+
+def delete_run(scene: slicer.vtkMRMLScene, run_id: str) -> None:
+    """Take out of the scene what belongs to a run, and nothing else."""
+    remove_folder(scene, run_id)
+    for node in owned_nodes(scene, run_id):
+        for place in reversed(range(_display_count(node))):
+            scene.RemoveNode(node.GetNthDisplayNode(place))
+        scene.RemoveNode(node)
+
+
+def _add_parts(
+    scene: slicer.vtkMRMLScene,
+    result: InferenceResult,
+    source: slicer.vtkMRMLScalarVolumeNode,
+    run_id: str,
+    name: str,
+) -> None:
+    report = result.report
+    record = scene.AddNewNodeByClass("vtkMRMLTextNode", name)
+    record.SetText(report.text)
+    record.SetNodeReferenceID(SOURCE_REFERENCE, source.GetID())
+    claim(record, run_id, RUN_ROLE)
+    heatmap = load_heatmap(scene, result.heatmap_nrrd, report, _("{run} heatmap").format(run=name))
+    claim(heatmap, run_id, HEATMAP_ROLE)
+    if not same_grid(heatmap, source):
+        raise SceneError(
+            _("The heatmap lies on another grid than volume '{name}'.").format(name=source.GetName()),
+            _("Load the image again without resampling it, and run again."),
+        )
+    set_up_display(heatmap, report)
+    unseen, colors = add_unseen_mask(scene, heatmap, _("{run} not looked at").format(run=name))
+    claim(unseen, run_id, UNSEEN_ROLE)
+    claim(colors, run_id, PART_ROLE)
+    followers = [heatmap, unseen]
+    for number, finding in enumerate(report.findings, start=1):
+        box = add_box(scene, finding, heatmap, _("{run} finding {number}").format(run=name, number=number))
+        claim(box, run_id, BOX_ROLE, finding.id)
+        followers.append(box)
+    for node in followers:
+        node.SetAndObserveTransformNodeID(source.GetTransformNodeID())
+    add_folder(scene, name, run_id, [record, *followers])
+
+
+def _loaded(scene: slicer.vtkMRMLScene, run_id: str) -> Run:
+    record = _only(scene, run_id, RUN_ROLE)
+    return Run(
+        id=run_id,
+        name=record.GetName(),
+        report=parse_report(record.GetText()),
+        heatmap=_only(scene, run_id, HEATMAP_ROLE),
+        unseen=_only(scene, run_id, UNSEEN_ROLE),
+        boxes=tuple(owned_nodes(scene, run_id, BOX_ROLE)),
+        source=record.GetNodeReference(SOURCE_REFERENCE),
+    )
+
+
+def _is_whole(scene: slicer.vtkMRMLScene, run_id: str) -> bool:
+    return all(len(owned_nodes(scene, run_id, role)) == 1 for role in (RUN_ROLE, HEATMAP_ROLE, UNSEEN_ROLE))
+
+
+def _only(scene: slicer.vtkMRMLScene, run_id: str, role: str) -> slicer.vtkMRMLNode:
+    (node,) = owned_nodes(scene, run_id, role)
+    return node
+
+
+def _display_count(node: slicer.vtkMRMLNode) -> int:
+    count: Callable[[], int] | None = getattr(node, "GetNumberOfDisplayNodes", None)
+    return count() if count else 0

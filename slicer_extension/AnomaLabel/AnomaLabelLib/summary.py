@@ -1,0 +1,86 @@
+"""The sentences that tell a user what a server offers and what a result means."""
+
+from __future__ import annotations
+
+import math
+
+from .heatmap import shown_threshold
+from .panel_state import Notice, ShownRun
+from .report import Report
+from .runs import Run
+from .server_facts import ServerFacts
+from .translation import _
+from .unseen import unseen_fraction
+
+FEWEST_DECIMALS = 2
+MOST_DECIMALS = 8
+
+
+def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
+    """What the connection test found, and where images go."""
+    if facts.waiting_for:
+        return Notice(facts.waiting_for, _("Wait a moment and press Test connection again."), is_error=True)
+    where = _("images stay on this computer") if is_local else _("images you send leave this computer")
+    if not is_local and address.startswith("http://"):
+        where = _("images you send leave this computer, unencrypted")
+    return Notice(
+        _("Connected: AnomaLabel {version}, {count} studies; {where}.").format(
+            version=facts.version, count=len(facts.studies), where=where
+        )
+    )
+
+
+def run_notice(run: Run) -> Notice:
+    """What a run has brought; no finding is not the same as healthy."""
+    count = len(run.report.findings)
+    if count == 0:
+        return Notice(_("Nothing above the threshold. That is no proof of health."))
+    if count == 1:
+        return Notice(_("One finding."))
+    return Notice(_("{count} findings.").format(count=count))
+
+
+def shown_run(run: Run) -> ShownRun:
+    """A result as the panel shows it."""
+    report = run.report
+    return ShownRun(
+        id=run.id,
+        name=run.name,
+        findings=report.findings,
+        minimum=report.heatmap.minimum,
+        maximum=max(report.heatmap.maximum, report.threshold),
+        threshold=shown_threshold(run.heatmap),
+        decimals=decimals_for(report.heatmap.maximum - report.heatmap.minimum),
+        warnings=_warnings(report),
+        unseen=_unseen_text(unseen_fraction(run.unseen), report.nonfinite_voxels),
+        model=_("{method} by {model}, config {config}").format(
+            method=report.method, model=report.model_name, config=report.config
+        ),
+    )
+
+
+def decimals_for(span: float) -> int:
+    """Digits after the point that cut a range of values into at least a hundred steps; 2 to 8."""
+    if span <= 0:
+        return FEWEST_DECIMALS
+    return min(max(FEWEST_DECIMALS, math.ceil(2 - math.log10(span))), MOST_DECIMALS)
+
+
+def _warnings(report: Report) -> tuple[str, ...]:
+    warnings = list(report.warnings)
+    if not report.calibrated:
+        warnings.append(_("Not calibrated: scores compare within this image only."))
+    if not report.spacing_known:
+        warnings.append(_("The image tells no spacing: volumes count 1 mm pixels."))
+    return tuple(warnings)
+
+
+def _unseen_text(fraction: float, nonfinite_voxels: int) -> str:
+    if fraction == 0:
+        return _("All of the image was looked at.")
+    text = _("{percent:.0f} % of the image was not looked at (tinted blue): nothing is known there.").format(
+        percent=max(1.0, 100 * fraction)
+    )
+    if nonfinite_voxels:
+        text += " " + _("{count} voxels hold no number.").format(count=nonfinite_voxels)
+    return text

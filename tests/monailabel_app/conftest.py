@@ -1,0 +1,136 @@
+"""A server in this process whose pipeline is a stand-in that tests can hold, break and watch."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+from anomalabel.config import DetectionRequest
+from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
+from anomalabel.io.read import read_volume
+from anomalabel.volume import FloatArray, Volume
+from fastapi.testclient import TestClient
+
+from monailabel_app.server import create_app
+from monailabel_app.settings import ServerSettings
+
+LOOPBACK = "http://127.0.0.1"
+
+
+@dataclass(frozen=True)
+class StandInResult:
+    """What the real pipeline returns."""
+
+    volume: Volume
+    anomaly_map: FloatArray
+    report: FindingsReport
+
+
+@dataclass
+class StandInPipeline:
+    """Reads the image for real; its map is the image scaled to [0, 1], NaN in the first row of each slice."""
+
+    warm_gate: threading.Event = field(default_factory=threading.Event)
+    detect_gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    warm_error: Exception | None = None
+    detect_error: Exception | None = None
+    requests: list[DetectionRequest] = field(default_factory=list)
+    sources: list[Path] = field(default_factory=list)
+    active: int = 0
+    most_active: int = 0
+
+    def __post_init__(self) -> None:
+        self.warm_gate.set()
+        self.detect_gate.set()
+
+    def warm(self, backbone: str = "embedded") -> None:
+        assert self.warm_gate.wait(20)
+        if self.warm_error is not None:
+            raise self.warm_error
+
+    def detect(self, source: Path, request: DetectionRequest, progress: Callable[[int, int], None]) -> StandInResult:
+        self.active += 1
+        self.most_active = max(self.most_active, self.active)
+        self.requests.append(request)
+        self.sources.append(source)
+        self.entered.set()
+        try:
+            while not self.detect_gate.wait(0.02):
+                progress(3, 7)
+            progress(7, 7)
+            if self.detect_error is not None:
+                raise self.detect_error
+            return stand_in_result(read_volume(source), request)
+        finally:
+            self.active -= 1
+
+
+def stand_in_result(volume: Volume, request: DetectionRequest) -> StandInResult:
+    """A map and a report of the right shapes."""
+    anomaly_map = (volume.array / np.nanmax(volume.array)).astype(np.float32)
+    anomaly_map[:, 0] = np.nan
+    z, y, x = volume.shape
+    report = FindingsReport(
+        image=volume.source,
+        method=request.method,
+        model=ModelIdentity(name=request.backbone, weights_sha256="0" * 64),
+        config=request.config,
+        prompts=PromptTexts(positive=request.positive or ("tumor",), negative=request.negative or ("healthy",)),
+        image_score=1.0,
+        calibrated=False,
+        threshold=Threshold(value=0.5, rule="stand-in"),
+        prompt_specificity=None,
+        nonfinite_voxels=volume.nonfinite_voxels,
+        spacing_known=volume.spacing_known,
+        heatmap=Heatmap(grid=(x, y, z), min=float(np.nanmin(anomaly_map)), max=1.0),
+        findings=(),
+    )
+    return StandInResult(volume, anomaly_map, report)
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """A studies folder with `head`, an oblique 5 x 6 x 7 NIfTI volume."""
+    folder = tmp_path / "studies"
+    folder.mkdir()
+    voxels = np.random.default_rng(0).uniform(1, 100, size=(5, 6, 7)).astype(np.float32)
+    affine = np.array([[-1.5, 0.1, 0, 10], [0.1, 2.0, 0.2, -20], [0, -0.2, 3.0, 5], [0, 0, 0, 1]])
+    nibabel.save(nibabel.Nifti1Image(voxels, affine), folder / "head.nii.gz")
+    return folder
+
+
+@pytest.fixture
+def pipeline() -> StandInPipeline:
+    return StandInPipeline()
+
+
+StartServer = Callable[..., TestClient]
+
+
+@pytest.fixture
+def start(studies: Path, pipeline: StandInPipeline) -> Iterator[StartServer]:
+    """Starts a server on `studies` with given settings; it may still be loading its models."""
+    with ExitStack() as servers:
+
+        def started(**settings: object) -> TestClient:
+            app = create_app(ServerSettings(studies, **settings), pipeline)
+            client = TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False)
+            return servers.enter_context(client)
+
+        yield started
+
+
+@pytest.fixture
+def client(start: StartServer) -> TestClient:
+    """A server that is ready."""
+    server = start()
+    for _ in range(200):
+        if server.get("/ready").status_code == 200:
+            return server
+        threading.Event().wait(0.02)
+    raise AssertionError(server.get("/ready").text)

@@ -1,0 +1,141 @@
+"""The panel's acts against the real server: studies, a volume of the scene, a compact answer, refusals."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import slicer
+from AnomaLabelLib.client import Client
+from AnomaLabelLib.errors import RequestRefusedError, RunCancelledError
+from AnomaLabelLib.geometry import ijk_to_ras, same_grid
+from AnomaLabelLib.parameters import RunParameters
+from AnomaLabelLib.presenter import Presenter
+from AnomaLabelLib.runs import find_runs
+
+WARM_UP_S = 90
+RUN_S = 60
+
+
+class Panel:
+    """A presenter that waits for its jobs."""
+
+    def __init__(self, scene) -> None:
+        self.presenter = Presenter(scene, lambda state: None)
+
+    def finish(self) -> None:
+        end = time.monotonic() + RUN_S
+        while self.presenter.busy and time.monotonic() < end:
+            self.presenter.tick()
+        assert not self.presenter.busy
+
+    @property
+    def state(self):
+        return self.presenter.state
+
+
+@pytest.fixture
+def panel(scene, running_server):
+    """A connected panel whose server is warm."""
+    made = Panel(scene)
+    end = time.monotonic() + WARM_UP_S
+    while time.monotonic() < end:
+        made.presenter.connect(running_server.url)
+        made.finish()
+        if made.state.server is not None and not made.state.server.waiting_for:
+            return made
+        time.sleep(0.2)
+    raise AssertionError(made.state.server_notice)
+
+
+@pytest.fixture
+def parameters(panel) -> RunParameters:
+    server = panel.state.server
+    return RunParameters("clap_attention", server.configs[0].name, server.backbones[0])
+
+
+@pytest.fixture
+def study(panel) -> str:
+    return panel.state.server.studies[0]
+
+
+def run_on_study(panel, study: str, parameters: RunParameters):
+    panel.presenter.run_on_study(study, parameters)
+    panel.finish()
+    assert not panel.state.notice.is_error, panel.state.notice
+    return find_runs(panel.presenter._scene)[-1]
+
+
+def test_the_server_says_what_can_be_chosen(panel):
+    server = panel.state.server
+    assert "clap_attention" in server.tasks
+    assert "brain_mri" in {config.name for config in server.configs}
+    assert all(config.positive and config.negative for config in server.configs)
+    assert server.backbones
+    assert server.studies
+
+
+def test_every_study_comes_back_on_its_own_grid(panel, parameters):
+    for study in panel.state.server.studies:
+        run = run_on_study(panel, study, parameters)
+        assert run.source.GetName() == study
+        assert same_grid(run.heatmap, run.source)
+        values = slicer.util.arrayFromVolume(run.heatmap)
+        assert values.dtype == np.float32
+        assert np.nanmin(values) == pytest.approx(run.report.heatmap.minimum, abs=1e-5)
+        assert np.nanmax(values) == pytest.approx(run.report.heatmap.maximum, abs=1e-5)
+        for finding, box in zip(run.report.findings, run.boxes, strict=True):
+            i, j, k = finding.peak_index
+            assert values[k, j, i] == pytest.approx(finding.score, abs=1e-5)
+            middle = (np.array(finding.index_min) + np.array(finding.index_max)) / 2
+            center = slicer.util.arrayFromVTKMatrix(box.GetObjectToNodeMatrix())[:3, 3]
+            np.testing.assert_allclose(center, (ijk_to_ras(run.heatmap) @ [*middle, 1])[:3], atol=1e-3)
+
+
+def test_a_volume_of_the_scene_is_sent_and_answered(panel, parameters, study):
+    source = run_on_study(panel, study, parameters).source
+    panel.presenter.run_on_volume(source, parameters)
+    panel.finish()
+    assert not panel.state.notice.is_error, panel.state.notice
+    run = find_runs(panel.presenter._scene)[-1]
+    assert run.source is source
+    assert same_grid(run.heatmap, source)
+    np.testing.assert_array_equal(ijk_to_ras(run.heatmap).round(4), ijk_to_ras(source).round(4))
+
+
+def test_a_compact_answer_says_the_same(panel, parameters, study):
+    full = run_on_study(panel, study, parameters)
+    small = run_on_study(panel, study, RunParameters(**{**vars(parameters), "compact": True}))
+    first, second = (slicer.util.arrayFromVolume(run.heatmap) for run in (full, small))
+    np.testing.assert_array_equal(np.isnan(first), np.isnan(second))
+    assert np.nanmax(np.abs(first - second)) <= abs(small.report.heatmap.slope)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"backbone": "no_such_model"}, {"config": "no_such_config"}, {"positive": ("",)}, {"task": "no_such_task"}],
+)
+def test_refusals_come_with_the_servers_words(panel, parameters, study, changes):
+    panel.presenter.run_on_study(study, RunParameters(**{**vars(parameters), **changes}))
+    panel.finish()
+    assert panel.state.notice.is_error
+    assert len(panel.state.notice.cause) > 20
+    assert find_runs(panel.presenter._scene) == []
+
+
+@pytest.mark.parametrize("study", ["../secret", "no such study"])
+def test_studies_that_are_none(running_server, panel, parameters, study):
+    client = Client(running_server.url)
+    with pytest.raises(RequestRefusedError):
+        client.infer(parameters, "11111111-1111-4111-8111-111111111111", study)
+    with pytest.raises(RequestRefusedError):
+        client.download_study(study)
+
+
+def test_cancelling_ends_the_run_and_leaves_no_node(panel, parameters, study):
+    panel.presenter.run_on_study(study, parameters)
+    panel.presenter.cancel()
+    panel.finish()
+    assert panel.state.notice.cause == str(RunCancelledError().cause)
+    assert find_runs(panel.presenter._scene) == []
