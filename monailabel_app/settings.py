@@ -23,7 +23,7 @@ class ServerSettings:
         port: TCP port, 0 to 65535; 0 lets the system choose one.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         backbones: the only image-text models that a client may name; loaded at start.
-        cors_origins: web origins that may read replies, e.g. "https://viewer.hospital.org"; never with credentials.
+        cors_origins: web origins that may read replies, e.g. "https://viewer.example"; never with credentials.
         allowed_hosts: accepted Host headers; empty means loopback names on a loopback address and any elsewhere.
         maximum_upload_bytes: larger request bodies are answered 413.
         maximum_waiting: inference requests that may queue behind the running one; more are answered 503.

@@ -185,7 +185,9 @@ class ClapDetector:
         insert_slice(count, affine_ras, framed.position, of_count + reached)
 
     def _specificity(self, attended: Sequence[_SliceAttention]) -> float:
-        chosen = np.unique(np.linspace(0, len(attended) - 1, min(SPECIFICITY_SLICES, len(attended))).round().astype(int))
+        chosen = np.unique(
+            np.linspace(0, len(attended) - 1, min(SPECIFICITY_SLICES, len(attended))).round().astype(int)
+        )
         slices = [attended[index] for index in chosen]
         images = torch.from_numpy(np.stack([one.framed.pixels for one in slices]))
         values = [

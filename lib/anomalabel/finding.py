@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA = "anomalabel.findings/1"
+SCHEMA: Literal["anomalabel.findings/1"] = "anomalabel.findings/1"
 
 Index = tuple[int, int, int]
 Point = tuple[float, float, float]

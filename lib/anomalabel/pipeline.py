@@ -120,9 +120,7 @@ def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyCo
         )
         if value is not None
     }
-    attention = (
-        {} if request.samples is None else {"samples": request.samples, "antithetic": request.samples % 2 == 0}
-    )
+    attention = {} if request.samples is None else {"samples": request.samples, "antithetic": request.samples % 2 == 0}
     return config.model_copy(
         update={
             "slices": config.slices.model_copy(update=slices),

@@ -49,7 +49,7 @@ class Volume:
         affine = np.asarray(self.affine_ras, dtype=np.float64)
         if array.ndim != 3 or array.size == 0:
             raise ImageReadError(
-                f"{self.source or 'The image'} has shape {array.shape}; a volume needs three axes with at least one voxel.",
+                f"{self.source or 'The image'} has shape {array.shape}; a volume needs three axes, none of them empty.",
                 "Give a 2-D image or a single 3-D volume.",
             )
         if affine.shape != (4, 4) or not np.isfinite(affine).all() or _is_singular(affine[:3, :3]):

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from anomalabel.volume import FloatArray
 
 REGION_SD = 0.674
-"""Suspected region = map > mean + this many standard deviations; the upper quartile of a normal distribution (eq. 2)."""
+"""Suspected region = map > mean + this many standard deviations: a normal distribution's upper quartile (eq. 2)."""
 
 
 def scale_to_unit(values: FloatArray, low: float, high: float) -> FloatArray:

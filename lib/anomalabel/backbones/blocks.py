@@ -37,11 +37,11 @@ def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 
 
 def _run_block(block: nn.Module, tokens: Tensor, keep: int | None) -> Tensor:
-    if type(block) is ResidualAttentionBlock:
+    if isinstance(block, ResidualAttentionBlock):
         attended = block.ls_1(_native_attention(block.attn, block.ln_1(tokens), keep))
         tokens = tokens[:, :keep] + attended
         return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-    if type(block) is Block and type(block.attn) is Attention and block.attn.gate is None:
+    if isinstance(block, Block) and type(block.attn) is Attention and block.attn.gate is None:
         attended = block.drop_path1(block.ls1(_timm_attention(block.attn, block.norm1(tokens), keep)))
         tokens = tokens[:, :keep] + attended
         return tokens + block.drop_path2(block.ls2(block.mlp(block.norm2(tokens))))

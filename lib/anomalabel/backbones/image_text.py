@@ -8,7 +8,7 @@ from typing import Protocol
 import open_clip
 import torch
 import torch.nn.functional as functional
-from torch import Tensor, nn
+from torch import Tensor
 
 from anomalabel.backbones.towers import ImageTower, image_tower, normaliser
 from anomalabel.errors import PromptError
@@ -54,7 +54,7 @@ class OpenClipModel:
 
     def __init__(
         self,
-        model: nn.Module,
+        model: open_clip.CLIP | open_clip.CustomTextCLIP,
         tokenizer: open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer,
         identity: ModelIdentity,
         device: torch.device,

@@ -7,9 +7,9 @@ import json
 import os
 from importlib.resources import as_file, files
 from pathlib import Path
+from typing import Any
 
 import open_clip
-import torch
 
 from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.image_text import OpenClipModel
@@ -46,7 +46,7 @@ def find_model_folder(name_or_path: str) -> Path:
     if folder.is_dir():
         return folder
     remedy = (
-        "Run `anomalabel models pull biomedclip` once on a machine with network and copy the folder, or pass it as PATH."
+        "Run `anomalabel models pull biomedclip`, where there is no network with --from FOLDER."
         if name_or_path == BIOMEDCLIP
         else "Run `anomalabel models list`, or give the folder of an open_clip model."
     )
@@ -67,17 +67,17 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
     """
     folder = find_model_folder(name_or_path)
     where = choose_device(device)
-    config = _read_config(folder)
+    config = read_config(folder)
     weights = find_weights(folder)
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", pretrained_hf=False, device="cpu", load_weights=True)
+        model = open_clip.create_model(f"local-dir:{folder}", pretrained_hf=False, **_text_override(folder, config))
         tokenizer = _load_tokenizer(folder)
     except (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
         raise ModelError(
             f"The model in {folder} cannot be loaded: {_first_line(error)}.",
             "Run `anomalabel models check` on it; pull it again if a file is damaged.",
         ) from error
-    identity = ModelIdentity(name=_shown_name(name_or_path, config), weights_sha256=sha256_of(weights))
+    identity = ModelIdentity(name=Path(name_or_path).resolve().name, weights_sha256=sha256_of(weights))
     dtype = choose_dtype(where, precision)
     return OpenClipModel(model, tokenizer, identity, where, dtype, _read_vocabulary(folder))
 
@@ -106,7 +106,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _read_config(folder: Path) -> dict[str, object]:
+def read_config(folder: Path) -> dict[str, Any]:
+    """`open_clip_config.json` of a model folder.
+
+    Raises:
+        ModelError: it is missing, no JSON, or has no key model_cfg.
+    """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ModelError(f"{folder} holds no {CONFIG_FILE}.", "Give the folder of an open_clip model.")
@@ -117,6 +122,12 @@ def _read_config(folder: Path) -> dict[str, object]:
     if not isinstance(config, dict) or "model_cfg" not in config:
         raise ModelError(f"{path} has no key model_cfg.", "Copy or pull the model again.")
     return config
+
+
+def _text_override(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """A Hugging Face text tower is built from the files of the folder itself, wherever it was copied to."""
+    text = config["model_cfg"].get("text_cfg", {})
+    return {"text_cfg": {**text, "hf_model_name": str(folder)}} if "hf_model_name" in text else {}
 
 
 def _load_tokenizer(folder: Path) -> open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer:
@@ -131,16 +142,5 @@ def _read_vocabulary(folder: Path) -> frozenset[str] | None:
     return frozenset(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
-def _shown_name(name_or_path: str, config: dict[str, object]) -> str:
-    if Path(name_or_path).name == name_or_path:
-        return name_or_path
-    return Path(name_or_path).resolve().name
-
-
 def _first_line(error: BaseException) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
-
-
-def count_parameters(model: torch.nn.Module) -> int:
-    """Number of weights of a network."""
-    return sum(value.numel() for value in model.parameters())

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +11,14 @@ from matplotlib.patches import Rectangle
 
 from anomalabel.finding import Finding, FindingsReport
 from anomalabel.io.write import replacing
-from anomalabel.preprocessing.slices import SlicePosition, acquisition_axis, extract_slice, slice_positions, slice_spacing_mm
+from anomalabel.preprocessing.slices import (
+    Plane,
+    SlicePosition,
+    acquisition_axis,
+    extract_slice,
+    slice_positions,
+    slice_spacing_mm,
+)
 from anomalabel.volume import FloatArray, Volume
 
 COLOUR_MAP = "inferno"
@@ -60,7 +63,7 @@ def _positions_through(volume: Volume, anomaly_map: FloatArray, peak: tuple[int,
     ]
 
 
-def _plane(volume: Volume, axis: int) -> str:
+def _plane(volume: Volume, axis: int) -> Plane:
     one = np.zeros(volume.shape, dtype=bool)
     one[tuple(length // 2 for length in volume.shape)] = True
     return next(position.plane for position in slice_positions(volume, "all", one, 0.0) if position.axis == axis)
@@ -104,7 +107,6 @@ def _rectangle(finding: Finding, volume: Volume, position: SlicePosition) -> Rec
     inside = (x >= i0) & (x <= i1) & (y >= j0) & (y <= j1) & (z >= k0) & (z <= k1)
     marked = extract_slice(inside, volume.affine_ras, position)
     rows, columns = np.flatnonzero(marked.any(axis=1)), np.flatnonzero(marked.any(axis=0))
-    corner = (columns[0] - 0.5, rows[0] - 0.5)
-    return Rectangle(
-        corner, np.ptp(columns) + 1, np.ptp(rows) + 1, fill=False, edgecolor="cyan", linewidth=1.2
-    )
+    width, height = float(columns[-1] - columns[0] + 1), float(rows[-1] - rows[0] + 1)
+    corner = (float(columns[0]) - 0.5, float(rows[0]) - 0.5)
+    return Rectangle(corner, width, height, fill=False, edgecolor="cyan", linewidth=1.2)

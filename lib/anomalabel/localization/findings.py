@@ -10,8 +10,6 @@ import numpy as np
 from anomalabel.finding import Finding, Index, Point
 from anomalabel.volume import LPS_FROM_RAS, FloatArray, Matrix
 
-FULL_CONNECTIVITY = 26
-
 
 def extract_findings(
     anomaly_map: FloatArray,
@@ -34,7 +32,8 @@ def extract_findings(
             the same run on the same image names its findings the same.
         uncertainty: (Z, Y, X), or None.
     """
-    labels = cc3d.connected_components(np.nan_to_num(anomaly_map, nan=-np.inf) > threshold, connectivity=FULL_CONNECTIVITY)
+    above = np.nan_to_num(anomaly_map, nan=-np.inf) > threshold
+    labels = cc3d.connected_components(above, connectivity=26)
     statistics = cc3d.statistics(labels)
     voxel_mm3 = float(abs(np.linalg.det(affine_ras[:3, :3])))
     findings = []

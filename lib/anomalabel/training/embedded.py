@@ -16,17 +16,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from anomalabel.backbones.blocks import run_blocks
+from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES
 from anomalabel.backbones.towers import image_tower, normaliser
 from anomalabel.training.captions import every_wording
 from anomalabel.training.images import Batch, BatchMaker, BatchPlan, TrainingImages
 from anomalabel.training.initialisation import initialise_for_few_images
 from anomalabel.training.losses import caption_loss, patch_loss, planted_pair_loss, status_loss
-from anomalabel.training.tokenizer import learn_merges, vocabulary_size, write_merges
+from anomalabel.training.tokenizer import known_words, learn_merges, vocabulary_size, write_merges
 
 SIDE = 224
 TEXT_BATCH = 128
 PATCH = 16
-MERGES_FILE = "bpe_merges.txt.gz"
 
 PLAN = BatchPlan(
     singles={
@@ -116,12 +116,11 @@ def train_embedded(
     folder.mkdir(parents=True, exist_ok=True)
     merges = learn_merges(every_wording(), settings.merges)
     write_merges(folder / MERGES_FILE, merges)
+    (folder / VOCABULARY_FILE).write_text(json.dumps(known_words(every_wording())))
     config = model_config(settings, vocabulary_size(merges))
-    (folder / "open_clip_config.json").write_text(json.dumps(config, indent=2))
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
     model = open_clip.CustomTextCLIP(**{k: v for k, v in config["model_cfg"].items() if k != "custom_text"})  # type: ignore[attr-defined]
-    tokenizer = open_clip.SimpleTokenizer(
-        bpe_path=str(folder / MERGES_FILE), context_length=settings.context_length
-    )
+    tokenizer = open_clip.SimpleTokenizer(bpe_path=str(folder / MERGES_FILE), context_length=settings.context_length)
     initialise_for_few_images(model.visual)
     step = _Step(model, tokenizer, config)
     batches = BatchMaker(images, PLAN, settings.seed)
@@ -142,7 +141,7 @@ def train_embedded(
         optimiser.step()
         report(part, {name: float(loss.detach()) for name, loss in losses.items()})
     weights = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / "open_clip_model.safetensors")
+    save_file(weights, folder / WEIGHT_FILES[0])
 
 
 class _Step(torch.nn.Module):
@@ -175,7 +174,10 @@ class _Step(torch.nn.Module):
         positive, negative, captions = self._encode([batch.positive, batch.negative, batch.captions])
         same = torch.tensor(
             [
-                [mine == theirs or words == others for theirs, others in zip(batch.meaning, batch.captions, strict=True)]
+                [
+                    mine == theirs or words == others
+                    for theirs, others in zip(batch.meaning, batch.captions, strict=True)
+                ]
                 for mine, words in zip(batch.meaning, batch.captions, strict=True)
             ]
         )

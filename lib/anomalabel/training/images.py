@@ -119,7 +119,7 @@ class BatchMaker:
         return [int(row) for candidates, count in groups for row in self._generator.choice(candidates, count)]
 
     def _draw_crops(self) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
-        """As many as planned, so that every batch has the same shape; images that allow no such crop are passed over."""
+        """As many as planned, so that every batch has the same shape; images without such crops are passed over."""
         for candidates, count in self._crops:
             found = 0
             while found < count:

@@ -51,9 +51,7 @@ def patch_loss(
         patches: (N, P, D) unit vectors. coverage: (N, P) share of each patch that is lesion.
         known: (N,) bool, whether the lesion's place is known. positive, negative: (N, D) unit vectors.
     """
-    logits = scale * (
-        torch.einsum("npd,nd->np", patches, positive) - torch.einsum("npd,nd->np", patches, negative)
-    )
+    logits = scale * (torch.einsum("npd,nd->np", patches, positive) - torch.einsum("npd,nd->np", patches, negative))
     inside = (coverage >= COVERED) & known[:, None]
     outside = (coverage == 0) & known[:, None]
     parts = []

@@ -37,6 +37,11 @@ def write_merges(path: Path, merges: Iterable[tuple[str, str]]) -> None:
     path.write_bytes(gzip.compress("\n".join(lines).encode("utf-8"), mtime=0))
 
 
+def known_words(texts: Iterable[str]) -> list[str]:
+    """All words of letters in the texts, lower case, sorted; other words mean nothing to a model trained on them."""
+    return sorted({word for text in texts for word in WORD.findall(text.lower()) if word.isalpha()})
+
+
 def vocabulary_size(merges: list[tuple[str, str]]) -> int:
     """Bytes, bytes that end a word, merges, start and end of text."""
     return 256 + 256 + len(merges) + 2

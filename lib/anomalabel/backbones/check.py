@@ -1,0 +1,90 @@
+"""Facts about an image-text model, found by running it."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as functional
+
+from anomalabel.backbones.hub import HUB_NAMES
+from anomalabel.backbones.loading import CONFIG_FILE, find_model_folder, load_model, models_folder
+from anomalabel.config import EMBEDDED
+from anomalabel.errors import ModelError
+
+TIMED_RUNS = 5
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model by name, where it lies, or None where it has not been pulled."""
+
+    name: str
+    folder: Path | None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model is, as it ran here.
+
+    Args:
+        side: pixels along its square input. grid: patches (rows, columns). depth: blocks.
+        dtype: precision of the image tower here.
+        milliseconds: median of one image's forward pass.
+        texts_differ: cosine between the vectors of "normal" and "tumor"; 1 would mean that it cannot tell them apart.
+    """
+
+    name: str
+    weights_sha256: str
+    side: int
+    grid: tuple[int, int]
+    depth: int
+    device: str
+    dtype: str
+    milliseconds: float
+    texts_differ: float
+
+
+def list_models() -> tuple[ListedModel, ...]:
+    """The embedded model, the short names of the hub, and everything pulled."""
+    folder = models_folder()
+    pulled = {path.name: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
+    pulled = {name: path for name, path in pulled.items() if (path / CONFIG_FILE).is_file()}
+    names = dict.fromkeys((EMBEDDED, *HUB_NAMES, *pulled))
+    return tuple(
+        ListedModel(name, find_model_folder(EMBEDDED) if name == EMBEDDED else pulled.get(name)) for name in names
+    )
+
+
+def check_model(name_or_path: str, device: str = "auto") -> ModelFacts:
+    """Load a model, encode two texts and an image, and report.
+
+    Raises:
+        ModelError: it cannot be loaded, or its vectors are not finite.
+    """
+    model = load_model(name_or_path, device)
+    texts = model.encode_texts(["normal", "tumor"])
+    image = model.normalise(torch.rand(1, model.side, model.side))
+    last = model.tower.depth - 1
+    durations = []
+    with torch.inference_mode():
+        for _ in range(TIMED_RUNS):
+            start = time.perf_counter()
+            vector = model.tower.embed_from(model.tower.tokens_after(image, last), last).float()
+            durations.append(time.perf_counter() - start)
+    if not (torch.isfinite(texts).all() and torch.isfinite(vector).all()):
+        raise ModelError(f"The model {name_or_path} gives vectors that are not finite.", "Pull it again.")
+    return ModelFacts(
+        name=model.identity.name,
+        weights_sha256=model.identity.weights_sha256,
+        side=model.side,
+        grid=model.tower.grid,
+        depth=model.tower.depth,
+        device=str(model.device),
+        dtype=str(model.dtype).removeprefix("torch."),
+        milliseconds=1000 * statistics.median(durations),
+        texts_differ=float(functional.cosine_similarity(texts[0], texts[1], dim=0)),
+    )

@@ -1,0 +1,86 @@
+"""Fetches image-text models from the Hugging Face hub, or takes a copied folder, into the models folder."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+from anomalabel.backbones.loading import CONFIG_FILE, WEIGHT_FILES, find_weights, models_folder, read_config
+from anomalabel.config import BIOMEDCLIP, EMBEDDED
+from anomalabel.errors import ModelError
+
+HUB_NAMES = {BIOMEDCLIP: "microsoft/BiomedCLIP-PubMedBERT_256-vit_base_patch16_224"}
+"""Short names of models on the hub; any other open_clip model goes by its own OWNER/NAME."""
+
+TEXT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json")
+ITSELF = "."
+"""Stands in the config for the folder itself, so that it may be copied anywhere; put right when it is loaded."""
+
+
+def pull_model(name: str, source: Path | None = None, stored_as: str | None = None) -> Path:
+    """Put a model into the models folder.
+
+    Args:
+        name: "biomedclip", or OWNER/NAME of an open_clip model on the hub.
+        source: a folder that was copied here from a machine with network; None fetches from the hub.
+        stored_as: name to store it under; the short name, or the last part of OWNER/NAME by default.
+
+    Returns:
+        The model's folder, complete: nothing is left there when the work fails.
+
+    Raises:
+        ModelError: no network, no such model, or an incomplete folder.
+    """
+    target = models_folder() / (stored_as or name.rsplit("/", 1)[-1])
+    if target.name in {EMBEDDED, "", ".", ".."} or Path(target.name).name != target.name:
+        raise ModelError(f"'{target.name}' cannot be the name of a pulled model.", "Choose another one with --as.")
+    models_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".pull-", dir=models_folder()) as temporary:
+        folder = Path(temporary) / "model"
+        if source is None:
+            _fetch(HUB_NAMES.get(name, name), folder)
+        else:
+            _copy(source, folder)
+        point_text_tower_at_itself(folder)
+        find_weights(folder)
+        if target.exists():
+            shutil.rmtree(target)
+        folder.rename(target)
+    return target
+
+
+def point_text_tower_at_itself(folder: Path) -> None:
+    """Rewrite the hub names of text tower and tokenizer in `open_clip_config.json` to the folder itself."""
+    config = read_config(folder)
+    text = config["model_cfg"].get("text_cfg", {})
+    for key in ("hf_model_name", "hf_tokenizer_name"):
+        if key in text:
+            text[key] = ITSELF
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2), encoding="utf-8")
+
+
+def _copy(source: Path, folder: Path) -> None:
+    read_config(source)
+    find_weights(source)
+    shutil.copytree(source, folder)
+
+
+def _fetch(repository: str, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot_download(repository, local_dir=folder, allow_patterns=[CONFIG_FILE])
+        text = read_config(folder)["model_cfg"].get("text_cfg", {})
+        snapshot_download(repository, local_dir=folder, allow_patterns=[*WEIGHT_FILES, *TEXT_FILES])
+        for named in {text.get("hf_model_name"), text.get("hf_tokenizer_name")} - {None, repository}:
+            missing = [file for file in TEXT_FILES if not (folder / file).is_file()]
+            snapshot_download(named, local_dir=folder, allow_patterns=missing)
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise ModelError(
+            f"{repository} cannot be fetched from the hub: {str(error).splitlines()[0]}",
+            "On a machine without network copy the model's folder here and use `anomalabel models pull NAME --from "
+            "FOLDER`; otherwise check the name and the network.",
+        ) from error

@@ -1,0 +1,229 @@
+"""The command line: thin, since every command is a function of the library."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from anomalabel import __version__
+from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, parse_settings
+from anomalabel.errors import AnomaLabelError
+
+BAD_INPUT = 2
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+models = typer.Typer(no_args_is_help=True, help="Image-text models: list, pull, check.")
+train = typer.Typer(no_args_is_help=True, help="Train a model.")
+app.add_typer(models, name="models")
+app.add_typer(train, name="train")
+
+terminal = Console()
+
+
+class MethodName(str, Enum):
+    """Methods of `detect`: CLAP, or positive prompts alone (PLP)."""
+
+    clap = "clap"
+    plp = "plp"
+
+
+class PlanesName(str, Enum):
+    """Which slices of a volume are looked at."""
+
+    acquisition = "acquisition"
+    all = "all"
+
+
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+
+
+@app.callback(invoke_without_command=True)
+def common(
+    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
+) -> None:
+    """AnomaLabel shows where a medical image departs from health. Not for clinical use."""
+    if version:
+        terminal.print(__version__)
+        raise typer.Exit
+
+
+@app.command()
+def detect(
+    images: Annotated[list[Path], typer.Argument(help="Image files or DICOM folders.")],
+    out: Annotated[Path, typer.Option(help="Folder for heatmaps, findings and overlays.")],
+    config: Annotated[str, typer.Option(help="Name of a shipped config, or a YAML file.")] = "brain_mri",
+    method: Annotated[MethodName, typer.Option()] = MethodName.clap,
+    model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
+    positive: Annotated[
+        list[str] | None, typer.Option(help="Text for the disease; repeatable.")
+    ] = None,
+    negative: Annotated[list[str] | None, typer.Option(help="Text for health; repeatable.")] = None,
+    planes: Annotated[PlanesName | None, typer.Option(help="Slices of a volume.")] = None,
+    threshold_sd: Annotated[float | None, typer.Option(help="Findings lie above mean + this many sd.")] = None,
+    minimum_volume_mm3: Annotated[float | None, typer.Option(help="Smaller findings are dropped.")] = None,
+    samples: Annotated[int | None, typer.Option(help="Noise samples of the attention.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
+    series: Annotated[str | None, typer.Option(help="Series UID, where a DICOM folder holds several.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
+    from anomalabel.outputs import check_stems, output_paths, write_result
+    from anomalabel.pipeline import DetectionPipeline
+
+    values = {
+        "config": config,
+        "method": method.value,
+        "backbone": model,
+        "positive": tuple(positive) if positive else None,
+        "negative": tuple(negative) if negative else None,
+        "planes": planes.value if planes else None,
+        "threshold_sd": threshold_sd,
+        "minimum_volume_mm3": minimum_volume_mm3,
+        "samples": samples,
+        "seed": seed,
+    }
+    request = parse_settings(DetectionRequest, values, "the command line")
+    check_stems(images)
+    pipeline = DetectionPipeline(device)
+    with _slices_bar() as watch:
+        for image in images:
+            result = pipeline.detect(image, request, watch(image.name), series)
+            paths = output_paths(out, image)
+            write_result(result, paths)
+            terminal.print(f"{image.name}: {len(result.report.findings)} findings, {paths.overlay}", soft_wrap=True)
+            for warning in result.report.warnings:
+                terminal.print(f"  [yellow]{warning}[/yellow]", soft_wrap=True)
+
+
+@app.command()
+def serve(
+    studies: Annotated[Path, typer.Option(help="Folder of images to annotate.")],
+    host: Annotated[str, typer.Option(help="There is no login: other addresses open the studies.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option()] = 8000,
+    model: Annotated[
+        list[str] | None, typer.Option(help="Models that clients may choose.")
+    ] = None,
+    device: Device = "auto",
+) -> None:
+    """Serve the MONAI Label app to 3D Slicer."""
+    from monailabel_app.server import serve as run_server
+    from monailabel_app.settings import ServerSettings
+
+    run_server(ServerSettings(studies, host, port, device, tuple(model or (EMBEDDED,))))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for the result.")] = Path("demo_output"),
+    device: Device = "auto",
+) -> None:
+    """Plant a lesion into a real head, ask a server about it, and write a page that shows the answer."""
+    from anomalabel.demo.run import run_demo
+
+    run_demo(out, device=device, console=terminal)
+
+
+@models.command("list")
+def models_list() -> None:
+    """Show the models that can be named."""
+    from anomalabel.backbones.check import list_models
+
+    table = Table("name", "where")
+    for listed in list_models():
+        table.add_row(listed.name, str(listed.folder or "not pulled: anomalabel models pull " + listed.name))
+    terminal.print(table)
+
+
+@models.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="biomedclip, or OWNER/NAME of an open_clip model.")] = BIOMEDCLIP,
+    source: Annotated[Path | None, typer.Option("--from", help="Folder copied from a machine with network.")] = None,
+    stored_as: Annotated[str | None, typer.Option("--as", help="Name to store it under.")] = None,
+) -> None:
+    """Fetch a model from the hub, or take a copied folder."""
+    from anomalabel.backbones.hub import pull_model
+
+    with terminal.status(f"Pulling {name}"):
+        folder = pull_model(name, source, stored_as)
+    terminal.print(f"{folder.name}: {folder}", soft_wrap=True)
+
+
+@models.command("check")
+def models_check(name: Annotated[str, typer.Argument()] = EMBEDDED, device: Device = "auto") -> None:
+    """Load a model, run it, and show what it is."""
+    from anomalabel.backbones.check import check_model
+
+    facts = check_model(name, device)
+    table = Table("fact", "value")
+    for fact, value in vars(facts).items():
+        table.add_row(fact, f"{value:.3g}" if isinstance(value, float) else str(value))
+    terminal.print(table)
+
+
+@train.command("embedded")
+def train_embedded_model(
+    manifest: Annotated[Path, typer.Option(help="CSV: image, mask, boxes, anatomy, modality, condition, part.")],
+    out: Annotated[Path, typer.Option(help="Folder for the model.")],
+    minutes: Annotated[float, typer.Option(help="Length of the training.")] = 29.0,
+    seed: Annotated[int, typer.Option()] = 0,
+) -> None:
+    """Train the small image-text model that ships with the package."""
+    from anomalabel.training.embedded import EmbeddedTraining, train_embedded
+    from anomalabel.training.manifest import load_training_images
+
+    with _bar("reading", MofNCompleteColumn()) as (bar, task):
+        images = load_training_images(manifest, lambda done, total: bar.update(task, completed=done, total=total))
+    with _bar("training", TextColumn("{task.fields[losses]}"), losses="") as (bar, task):
+
+        def show(part: float, losses: dict[str, float]) -> None:
+            text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
+            bar.update(task, completed=part, total=1.0, losses=text)
+
+        train_embedded(images, out, EmbeddedTraining(minutes=minutes, seed=seed), show)
+    terminal.print(f"written: {out}", soft_wrap=True)
+
+
+def main() -> None:
+    """Entry point: exit code 2 and one line for bad input, a traceback only with --debug."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except AnomaLabelError as error:
+        if "--debug" in sys.argv:
+            traceback.print_exc()
+        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+        sys.exit(BAD_INPUT)
+
+
+@contextmanager
+def _bar(title: str, *columns: Any, **fields: Any) -> Iterator[tuple[Progress, Any]]:
+    parts = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*parts, console=terminal, transient=True) as bar:
+        yield bar, bar.add_task(title, total=None, **fields)
+
+
+@contextmanager
+def _slices_bar() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
+    with _bar("", MofNCompleteColumn()) as (bar, task):
+
+        def watch(name: str) -> Callable[[int, int], None]:
+            bar.reset(task, description=name, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        yield watch
+
+
+if __name__ == "__main__":
+    main()

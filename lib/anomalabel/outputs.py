@@ -1,0 +1,68 @@
+"""The files that one detection leaves behind."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from anomalabel.errors import OutputError
+from anomalabel.explain.overlay import write_overlay
+from anomalabel.io.write import write_heatmap, write_text
+from anomalabel.pipeline import DetectionResult
+
+DOUBLE_SUFFIXES = (".nii.gz",)
+
+
+@dataclass(frozen=True)
+class OutputPaths:
+    """Where heatmap, findings and overlay of one image go."""
+
+    heatmap: Path
+    findings: Path
+    overlay: Path
+
+
+def image_stem(image: Path) -> str:
+    """The name without its suffix; `.nii.gz` counts as one, a folder has none."""
+    for suffix in DOUBLE_SUFFIXES:
+        if image.name.lower().endswith(suffix):
+            return image.name[: -len(suffix)]
+    return image.resolve().name if image.is_dir() else image.stem
+
+
+def output_paths(folder: Path, image: Path) -> OutputPaths:
+    """The three paths of `image` in `folder`."""
+    stem = image_stem(image)
+    return OutputPaths(
+        heatmap=folder / f"{stem}.heatmap.nrrd",
+        findings=folder / f"{stem}.findings.json",
+        overlay=folder / f"{stem}.overlay.png",
+    )
+
+
+def check_stems(images: Sequence[Path]) -> None:
+    """Raise OutputError where two images would write the same files."""
+    repeated = [stem for stem, count in Counter(image_stem(image) for image in images).items() if count > 1]
+    if repeated:
+        raise OutputError(
+            f"Several images are called '{repeated[0]}'; their results would overwrite each other.",
+            "Run them separately with different --out folders.",
+        )
+
+
+def write_result(result: DetectionResult, paths: OutputPaths) -> None:
+    """Write all three files, each whole or not at all; the folder is made where it is missing.
+
+    Raises:
+        OutputError: a file or the folder cannot be written.
+    """
+    folder = paths.heatmap.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out folder.") from error
+    write_heatmap(paths.heatmap, result.anomaly_map, result.volume.affine_ras)
+    write_text(paths.findings, result.report.to_json())
+    write_overlay(paths.overlay, result.volume, result.anomaly_map, result.report)
