@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
+
+PLACEHOLDER = re.compile(r"\{\w+\}")
 
 ORGAN_NAMES = {
     "brain": ("brain", "head", "cerebral tissue"),
@@ -78,7 +81,7 @@ def every_wording() -> Sequence[str]:
     """All fragments that a caption can hold; what the tokenizer learns its merges from."""
     groups = (ORGAN_NAMES, MODALITY_NAMES, CONDITION_NAMES, PLANTED_NAMES, NEGATIVE_EXTRAS)
     fragments = [name for group in groups for names in group.values() for name in names]
-    forms = [form.replace("{", " ").replace("}", " ") for form in (*POSITIVE_FORMS, *NEGATIVE_FORMS)]
+    forms = [PLACEHOLDER.sub(" ", form) for form in (*POSITIVE_FORMS, *NEGATIVE_FORMS)]
     return [*fragments, *forms, *GENERAL_NAMES, "axial", "coronal", "sagittal", "frontal"]
 
 
