@@ -66,9 +66,7 @@ def detect(
     config: Annotated[str, typer.Option(help="Name of a shipped config, or a YAML file.")] = "brain_mri",
     method: Annotated[MethodName, typer.Option()] = MethodName.clap,
     model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
-    positive: Annotated[
-        list[str] | None, typer.Option(help="Text for the disease; repeatable.")
-    ] = None,
+    positive: Annotated[list[str] | None, typer.Option(help="Text for the disease; repeatable.")] = None,
     negative: Annotated[list[str] | None, typer.Option(help="Text for health; repeatable.")] = None,
     planes: Annotated[PlanesName | None, typer.Option(help="Slices of a volume.")] = None,
     threshold_sd: Annotated[float | None, typer.Option(help="Findings lie above mean + this many sd.")] = None,
@@ -112,9 +110,7 @@ def serve(
     studies: Annotated[Path, typer.Option(help="Folder of images to annotate.")],
     host: Annotated[str, typer.Option(help="There is no login: other addresses open the studies.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
-    model: Annotated[
-        list[str] | None, typer.Option(help="Models that clients may choose.")
-    ] = None,
+    model: Annotated[list[str] | None, typer.Option(help="Models that clients may choose.")] = None,
     device: Device = "auto",
 ) -> None:
     """Serve the MONAI Label app to 3D Slicer."""

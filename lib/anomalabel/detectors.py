@@ -57,21 +57,24 @@ class Detector(Protocol):
 
 @dataclass(frozen=True)
 class _FramedSlice:
-    """One slice as the model sees it, and which of its patches hold body."""
+    """Where one slice belongs, how it sits in the model's input, and which of its patches hold body."""
 
     position: SlicePosition
     frame: SquareFrame
-    pixels: FloatArray
     seen_patches: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class _SliceAttention:
-    """Raw attention of one slice, (prompts, rows, columns) on the patch grid, and its disease probability."""
+    """Raw attention of one slice, (prompts, rows, columns) on the patch grid, and what else was measured on it.
+
+    A volume's worth of these is kept, so they hold no pixels.
+    """
 
     framed: _FramedSlice
     maps: FloatArray
     probability: float
+    specificity: float | None
 
 
 class ClapDetector:
@@ -119,23 +122,28 @@ class ClapDetector:
         return Detection(
             anomaly_map=anomaly_map,
             image_score=max(slice_attention.probability for slice_attention in attended),
-            prompt_specificity=self._specificity(attended),
+            prompt_specificity=float(np.mean([one.specificity for one in attended if one.specificity is not None])),
         )
 
     def _attend(
         self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress
     ) -> Iterator[_SliceAttention]:
         size = self._attention.batch_size
+        measured = evenly_spread(len(positions), SPECIFICITY_SLICES)
         for start in range(0, len(positions), size):
             progress(start, len(positions))
-            batch = [self._frame(prepared, affine_ras, position) for position in positions[start : start + size]]
-            images = torch.from_numpy(np.stack([framed.pixels for framed in batch]))
+            chosen = positions[start : start + size]
+            framed, pixels = zip(*(self._frame(prepared, affine_ras, position) for position in chosen), strict=True)
+            images = torch.from_numpy(np.stack(pixels))
             maps = self._maps(images, self._texts)
-            for framed, of_slice, probability in zip(batch, maps, self._probabilities(images), strict=True):
-                yield _SliceAttention(framed, of_slice, probability)
+            specificity = self._specificity(framed, images, maps, [index - start for index in measured])
+            for number, probability in enumerate(self._probabilities(images)):
+                yield _SliceAttention(framed[number], maps[number], probability, specificity.get(number))
         progress(len(positions), len(positions))
 
-    def _frame(self, prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition) -> _FramedSlice:
+    def _frame(
+        self, prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition
+    ) -> tuple[_FramedSlice, FloatArray]:
         seen = extract_slice(prepared.seen, affine_ras, position)
         image = prepare_slice(extract_slice(prepared.scaled, affine_ras, position), self._preprocessing)
         spacing_mm = slice_spacing_mm(affine_ras, position)
@@ -143,7 +151,7 @@ class ClapDetector:
         rows, columns = self._model.tower.grid
         body = frame.to_model(seen.astype(np.float32))
         patches = body.reshape(rows, body.shape[0] // rows, columns, body.shape[1] // columns).max(axis=(1, 3))
-        return _FramedSlice(position, frame, frame.to_model(image), patches > 0)
+        return _FramedSlice(position, frame, patches > 0), frame.to_model(image)
 
     def _maps(self, images: Tensor, texts: Tensor) -> FloatArray:
         """(N, texts, rows, columns) of images (N, side, side)."""
@@ -184,14 +192,20 @@ class ClapDetector:
         insert_slice(total, affine_ras, framed.position, of_total + np.where(reached, on_slice, 0))
         insert_slice(count, affine_ras, framed.position, of_count + reached)
 
-    def _specificity(self, attended: Sequence[_SliceAttention]) -> float:
-        chosen = np.unique(
-            np.linspace(0, len(attended) - 1, min(SPECIFICITY_SLICES, len(attended))).round().astype(int)
-        )
-        slices = [attended[index] for index in chosen]
-        images = torch.from_numpy(np.stack([one.framed.pixels for one in slices]))
-        values = [
-            prompt_specificity(one.maps[0][one.framed.seen_patches], control[:, one.framed.seen_patches])
-            for one, control in zip(slices, self._maps(images, self._controls), strict=True)
-        ]
-        return float(np.mean(values))
+    def _specificity(
+        self, framed: Sequence[_FramedSlice], images: Tensor, maps: FloatArray, wanted: Sequence[int]
+    ) -> dict[int, float]:
+        """Prompt specificity of the wanted slices of a batch, by their number in it; numbers outside it are ignored."""
+        numbers = [number for number in wanted if 0 <= number < len(framed)]
+        if not numbers:
+            return {}
+        values = {}
+        for number, controls in zip(numbers, self._maps(images[numbers], self._controls), strict=True):
+            seen = framed[number].seen_patches
+            values[number] = prompt_specificity(maps[number][0][seen], controls[:, seen])
+        return values
+
+
+def evenly_spread(count: int, wanted: int) -> tuple[int, ...]:
+    """At most `wanted` of the numbers 0 to count - 1, evenly spread, first and last among them."""
+    return tuple(dict.fromkeys(int(number) for number in np.linspace(0, count - 1, min(wanted, count)).round()))
