@@ -22,9 +22,9 @@ BIOMEDCLIP = "biomedclip"
 
 
 class Settings(BaseModel):
-    """Base of all settings: frozen, and a key that is not known is an error."""
+    """Base of all settings: frozen, every number finite, and a key that is not known is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 S = TypeVar("S", bound=Settings)
@@ -202,7 +202,8 @@ def load_config(name_or_path: str | Path) -> AnatomyConfig:
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError(f"{where} is not valid YAML: {error}.", "Correct the file.") from error
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{where} is not valid YAML: {reason}.", "Correct the file.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{where} holds no settings.", "Start from one of the shipped configs.")
     return parse_settings(AnatomyConfig, values, where)
@@ -239,8 +240,11 @@ def _config_text(name_or_path: str) -> tuple[str, str]:
         entry = _shipped() / f"{name_or_path}.yaml"
         return entry.read_text(encoding="utf-8"), f"config {name_or_path}"
     path = Path(name_or_path)
-    if path.suffix in {".yaml", ".yml"} and path.is_file():
-        return path.read_text(encoding="utf-8"), str(path)
+    try:
+        if path.suffix in {".yaml", ".yml"} and path.is_file():
+            return path.read_text(encoding="utf-8"), str(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}.", "Give a readable YAML file in UTF-8.") from error
     raise ConfigError(
         f"There is no config '{name_or_path}'.",
         f"Choose one of {', '.join(shipped_config_names())}, or give the path of a YAML file.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from string import Formatter
 
@@ -19,7 +20,7 @@ def render_prompts(config: AnatomyConfig, request: DetectionRequest | None = Non
     becomes one text for each condition of the config; {anatomy} and {modality} are filled in place.
 
     Raises:
-        PromptError: a side has no text, a text is empty, or it names an unknown placeholder.
+        PromptError: a side has no text, a text holds no word, or it names an unknown placeholder.
     """
     settings = config.prompts
     positive: Sequence[str] = (*settings.positive, *settings.positive_templates)
@@ -42,17 +43,24 @@ def _fill_all(texts: Sequence[str], config: AnatomyConfig, side: str) -> tuple[s
 
 
 def _fill(template: str, config: AnatomyConfig, side: str) -> list[str]:
-    if not template.strip():
+    if not any(letter.isalnum() for letter in template):
         raise PromptError(f"A {side} prompt is empty.", "Write what the model shall look for, or leave the prompt out.")
+    if any(unicodedata.category(letter) == "Cs" for letter in template):
+        raise PromptError(f"The {side} prompt {template!a} is no valid text.", "Write it in UTF-8.")
     try:
-        names = {name for _, name, _, _ in Formatter().parse(template) if name is not None}
+        fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:
         raise PromptError(f"The {side} prompt '{template}' has unmatched braces.", "Write {{ for a brace.") from error
+    names = {name for _, name, _, _ in fields}
     unknown = sorted(names - set(PLACEHOLDERS))
     if unknown:
         raise PromptError(
             f"The {side} prompt '{template}' names the unknown placeholder {{{unknown[0]}}}.",
             "Known are {condition}, {anatomy} and {modality}.",
+        )
+    if any(layout or conversion for _, _, layout, conversion in fields):
+        raise PromptError(
+            f"The {side} prompt '{template}' has a placeholder with a format.", "Write the name alone: {condition}."
         )
     if "condition" in names and not config.conditions:
         raise PromptError(
