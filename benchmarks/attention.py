@@ -25,6 +25,8 @@ from types import ModuleType
 import numpy as np
 import open_clip
 import torch
+from torch import Tensor
+
 from anomalabel.attention.clap import scale_to_unit
 from anomalabel.attention.information_bottleneck import attention_maps, draw_noise
 from anomalabel.attention.specificity import rank_correlation
@@ -40,7 +42,6 @@ from anomalabel.preprocessing.slices import extract_slice, slice_positions, slic
 from anomalabel.prompts.render import render_prompts
 from anomalabel.training.synthetic import plant_lesion
 from anomalabel.volume import Volume
-from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPTS = ["Glioma, Astrocytoma, Oligodendroglioma", "Normal, Healthy gray matter"]

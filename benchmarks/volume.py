@@ -19,8 +19,9 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from anomalabel.demo.lesion import load_head
 from scipy import ndimage
+
+from anomalabel.demo.lesion import load_head
 
 GRID = (182, 218)
 

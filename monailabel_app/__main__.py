@@ -8,7 +8,6 @@ from pathlib import Path
 
 from anomalabel.config import EMBEDDED
 from anomalabel.errors import AnomaLabelError
-
 from monailabel_app.server import serve
 from monailabel_app.settings import ServerSettings
 

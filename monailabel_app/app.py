@@ -9,7 +9,6 @@ from typing import Any
 from anomalabel import __version__
 from anomalabel.config import EMBEDDED, DetectionRequest, load_config, shipped_config_names
 from anomalabel.prompts.render import render_prompts
-
 from monailabel_app.infers.clap_attention import Detecting
 
 DESCRIPTION = "Shows where an image departs from healthy anatomy. Not for clinical use."

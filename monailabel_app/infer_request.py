@@ -6,10 +6,10 @@ import json
 import math
 from typing import Any
 
-from anomalabel.config import DetectionRequest, Method, parse_settings, shipped_config_names
-from anomalabel.errors import ConfigError, ModelError
 from pydantic import Field
 
+from anomalabel.config import DetectionRequest, Method, parse_settings, shipped_config_names
+from anomalabel.errors import ConfigError, ModelError
 from monailabel_app.safety.names import shortened
 
 IGNORED_KEYS = frozenset(

@@ -9,8 +9,9 @@ from contextlib import asynccontextmanager, contextmanager
 from typing import TypeVar
 
 import anyio.to_thread
-from anomalabel.errors import Cancelled, ConfigError
 from fastapi import HTTPException, Request
+
+from anomalabel.errors import Cancelled, ConfigError
 
 T = TypeVar("T")
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from anomalabel import __version__
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
+from anomalabel import __version__
 from monailabel_app.app import (
     DESCRIPTION,
     anomalabel_info,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 
-from anomalabel.errors import AnomaLabelError
 from fastapi import HTTPException
 
+from anomalabel.errors import AnomaLabelError
 from monailabel_app.infers.clap_attention import Detecting
 
 logger = logging.getLogger(__name__)

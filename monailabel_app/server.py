@@ -13,13 +13,13 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import uvicorn
-from anomalabel import __version__
-from anomalabel.errors import ConfigError
 from fastapi import FastAPI
 from filelock import FileLock, Timeout
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
+from anomalabel import __version__
+from anomalabel.errors import ConfigError
 from monailabel_app.infers.clap_attention import Detecting
 from monailabel_app.jobs import InferenceQueue
 from monailabel_app.main import AnomaLabelApp

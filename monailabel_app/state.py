@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from anomalabel.errors import ModelError
 from fastapi import Depends, Request
 
+from anomalabel.errors import ModelError
 from monailabel_app.infers.clap_attention import ClapAttention
 from monailabel_app.jobs import InferenceQueue
 from monailabel_app.main import AnomaLabelApp

@@ -8,6 +8,7 @@ import nibabel
 import nrrd
 import numpy as np
 import pytest
+
 from anomalabel.demo.server_process import server_process
 
 

@@ -15,12 +15,14 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from anomalabel import __version__
 from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, parse_settings
-from anomalabel.errors import AnomaLabelError
+from anomalabel.errors import AnomaLabelError, writable
 
 BAD_INPUT = 2
+DEBUG = "--debug"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="Image-text models: list, pull, check.")
@@ -50,7 +52,7 @@ Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 
 @app.callback(invoke_without_command=True)
 def common(
-    debug: Annotated[bool, typer.Option(help="Show the traceback of an error.")] = False,
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of an error; may stand anywhere.")] = False,
     version: Annotated[bool, typer.Option("--version", help="Show the version and end.")] = False,
 ) -> None:
     """AnomaLabel shows where a medical image departs from health. Not for clinical use."""
@@ -77,7 +79,7 @@ def detect(
     device: Device = "auto",
 ) -> None:
     """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
-    from anomalabel.outputs import check_stems, output_paths, write_result
+    from anomalabel.outputs import check_folder, check_stems, output_paths, write_result
     from anomalabel.pipeline import DetectionPipeline
 
     values = {
@@ -94,15 +96,16 @@ def detect(
     }
     request = parse_settings(DetectionRequest, values, "the command line")
     check_stems(images)
+    check_folder(out)
     pipeline = DetectionPipeline(device)
     with _slices_bar() as watch:
         for image in images:
             result = pipeline.detect(image, request, watch(image.name), series)
             paths = output_paths(out, image)
             write_result(result, paths)
-            terminal.print(f"{image.name}: {len(result.report.findings)} findings, {paths.overlay}", soft_wrap=True)
+            _say(f"{result.report.image}: {len(result.report.findings)} findings, {paths.overlay}")
             for warning in result.report.warnings:
-                terminal.print(f"  [yellow]{warning}[/yellow]", soft_wrap=True)
+                _say(f"  {warning}", "yellow")
 
 
 @app.command()
@@ -138,7 +141,8 @@ def models_list() -> None:
 
     table = Table("name", "where")
     for listed in list_models():
-        table.add_row(listed.name, str(listed.folder or "not pulled: anomalabel models pull " + listed.name))
+        where = str(listed.folder or "not pulled: anomalabel models pull " + listed.name)
+        table.add_row(Text(listed.name), Text(where, overflow="fold"))
     terminal.print(table)
 
 
@@ -153,7 +157,7 @@ def models_pull(
 
     with terminal.status(f"Pulling {name}"):
         folder = pull_model(name, source, stored_as)
-    terminal.print(f"{folder.name}: {folder}", soft_wrap=True)
+    _say(f"{folder.name}: {folder}")
 
 
 @models.command("check")
@@ -164,7 +168,7 @@ def models_check(name: Annotated[str, typer.Argument()] = EMBEDDED, device: Devi
     facts = check_model(name, device)
     table = Table("fact", "value")
     for fact, value in vars(facts).items():
-        table.add_row(fact, f"{value:.3g}" if isinstance(value, float) else str(value))
+        table.add_row(fact, Text(f"{value:.3g}" if isinstance(value, float) else str(value), overflow="fold"))
     terminal.print(table)
 
 
@@ -188,24 +192,36 @@ def train_embedded_model(
             bar.update(task, completed=part, total=1.0, losses=text)
 
         train_embedded(images, out, EmbeddedTraining(minutes=minutes, seed=seed), show)
-    terminal.print(f"written: {out}", soft_wrap=True)
+    _say(f"written: {out}")
 
 
 def main() -> None:
     """Entry point: exit code 2 and one line for bad input, a traceback only with --debug."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
-        app()
+        app([argument for argument in sys.argv[1:] if argument != DEBUG])
     except AnomaLabelError as error:
-        if "--debug" in sys.argv:
+        if DEBUG in sys.argv:
             traceback.print_exc()
-        Console(stderr=True).print(f"[red]error:[/red] {error}", soft_wrap=True, highlight=False)
+        message = Text.assemble(("error: ", "red"), " ".join(str(error).split()))
+        Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(BAD_INPUT)
+
+
+def _say(text: str, style: str = "") -> None:
+    """One line, whatever brackets and bytes a file name has."""
+    terminal.print(Text(writable(text), style), soft_wrap=True)
 
 
 @contextmanager
 def _bar(title: str, *columns: Any, **fields: Any) -> Iterator[tuple[Progress, Any]]:
-    parts = (TextColumn("{task.description}"), BarColumn(), *columns, TimeElapsedColumn(), TimeRemainingColumn())
+    parts = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*parts, console=terminal, transient=True) as bar:
         yield bar, bar.add_task(title, total=None, **fields)
 
@@ -215,7 +231,7 @@ def _slices_bar() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
     with _bar("", MofNCompleteColumn()) as (bar, task):
 
         def watch(name: str) -> Callable[[int, int], None]:
-            bar.reset(task, description=name, total=None)
+            bar.reset(task, description=writable(name), total=None)
             return lambda done, total: bar.update(task, completed=done, total=total)
 
         yield watch

@@ -17,6 +17,7 @@ from anomalabel.attention.information_bottleneck import attention_maps, draw_noi
 from anomalabel.attention.specificity import CONTROL_TEXTS, prompt_specificity
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.config import AnatomyConfig, Method
+from anomalabel.errors import ModelError
 from anomalabel.finding import PromptTexts
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import PreparedVolume, prepare_slice
@@ -100,10 +101,10 @@ class ClapDetector:
         self._model = model
         self._preprocessing = config.preprocessing
         self._attention = config.attention
-        self._method = method
         self._seed = seed
         sides = [model.encode_texts(texts).mean(0) for texts in (prompts.positive, prompts.negative)]
         self._texts = functional.normalize(torch.stack(sides), dim=-1)
+        self._mapped = self._texts if method == "clap" else self._texts[:1]
         self._controls = model.encode_texts(CONTROL_TEXTS)
 
     def detect(
@@ -135,7 +136,7 @@ class ClapDetector:
             chosen = positions[start : start + size]
             framed, pixels = zip(*(self._frame(prepared, affine_ras, position) for position in chosen), strict=True)
             images = torch.from_numpy(np.stack(pixels))
-            maps = self._maps(images, self._texts)
+            maps = self._maps(images, self._mapped)
             specificity = self._specificity(framed, images, maps, [index - start for index in measured])
             for number, probability in enumerate(self._probabilities(images)):
                 yield _SliceAttention(framed[number], maps[number], probability, specificity.get(number))
@@ -149,16 +150,26 @@ class ClapDetector:
         spacing_mm = slice_spacing_mm(affine_ras, position)
         frame = SquareFrame.around((seen.shape[0], seen.shape[1]), spacing_mm, self._model.side, seen)
         rows, columns = self._model.tower.grid
-        body = frame.to_model(seen.astype(np.float32))
-        patches = body.reshape(rows, body.shape[0] // rows, columns, body.shape[1] // columns).max(axis=(1, 3))
+        height, width = self._model.side // rows, self._model.side // columns
+        body = frame.to_model(seen.astype(np.float32))[: rows * height, : columns * width]
+        patches = body.reshape(rows, height, columns, width).max(axis=(1, 3))
         return _FramedSlice(position, frame, patches > 0), frame.to_model(image)
 
     def _maps(self, images: Tensor, texts: Tensor) -> FloatArray:
-        """(N, texts, rows, columns) of images (N, side, side)."""
+        """(N, texts, rows, columns) of images (N, side, side).
+
+        Raises:
+            ModelError: the model answers with NaN or infinity.
+        """
         tower = self._model.tower
         tokens = tower.grid[0] * tower.grid[1] + tower.prefix_tokens
         noise = draw_noise(self._attention, tokens, tower.width, self._seed)
         maps = attention_maps(self._model, images, texts, self._attention, noise)
+        if not torch.isfinite(maps).all():
+            raise ModelError(
+                f"The attention of the model {self._model.identity.name} is not finite.",
+                "Run `anomalabel models check` on it, or pull it again.",
+            )
         return maps.transpose(0, 1).float().cpu().numpy()
 
     def _probabilities(self, images: Tensor) -> list[float]:
@@ -184,7 +195,7 @@ class ClapDetector:
     ) -> None:
         framed = slice_attention.framed
         scaled = [scale_to_unit(part, *bounds) for part, bounds in zip(slice_attention.maps, ranges, strict=True)]
-        difference = scaled[0] - scaled[1] if self._method == "clap" else scaled[0]
+        difference = scaled[0] - scaled[1] if len(scaled) == 2 else scaled[0]
         on_slice = framed.frame.to_source(difference)
         reached = np.isfinite(on_slice)
         of_total = extract_slice(total, affine_ras, framed.position)

@@ -8,13 +8,12 @@ class AnomaLabelError(Exception):
 
     Args:
         cause: one sentence, what was expected and what came, naming the file, key or argument.
-        remedy: one sentence, what the user can do.
+        remedy: one sentence, what the user can do; in both, what is no UTF-8 is shown with backslashes.
     """
 
     def __init__(self, cause: str, remedy: str) -> None:
-        super().__init__(f"{cause} {remedy}")
-        self.cause = cause
-        self.remedy = remedy
+        self.cause, self.remedy = writable(cause), writable(remedy)
+        super().__init__(f"{self.cause} {self.remedy}")
 
 
 class ImageReadError(AnomaLabelError):
@@ -42,3 +41,8 @@ class Cancelled(AnomaLabelError):
 
     def __init__(self) -> None:
         super().__init__("The work was cancelled.", "Start it again when you are ready.")
+
+
+def writable(text: str) -> str:
+    """Text for terminals and JSON: a file name that is no UTF-8 reaches Python as lone surrogates, shown as \\udcxx."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from anomalabel.explain.overlay import write_overlay
 from anomalabel.io.write import write_heatmap, write_text
 from anomalabel.pipeline import DetectionResult
 
-DOUBLE_SUFFIXES = (".nii.gz",)
+IMAGE_SUFFIXES = frozenset(
+    {".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
+)
 
 
 @dataclass(frozen=True)
@@ -25,11 +28,10 @@ class OutputPaths:
 
 
 def image_stem(image: Path) -> str:
-    """The name without its suffix; `.nii.gz` counts as one, a folder has none."""
-    for suffix in DOUBLE_SUFFIXES:
-        if image.name.lower().endswith(suffix):
-            return image.name[: -len(suffix)]
-    return image.resolve().name if image.is_dir() else image.stem
+    """The name without its image suffix, `.nii.gz` whole; other dots stay: DICOM files are named like 1.2.840.10008."""
+    name = image.resolve().name if image.name in {"", ".."} else image.name
+    whole = Path(name[:-3]) if name.lower().endswith(".nii.gz") else Path(name)
+    return whole.stem if whole.suffix.lower() in IMAGE_SUFFIXES else whole.name
 
 
 def output_paths(folder: Path, image: Path) -> OutputPaths:
@@ -50,6 +52,18 @@ def check_stems(images: Sequence[Path]) -> None:
             f"Several images are called '{repeated[0]}'; their results would overwrite each other.",
             "Run them separately with different --out folders.",
         )
+
+
+def check_folder(folder: Path) -> None:
+    """Raise OutputError where results could not be written, before hours are spent on them; writes nothing."""
+    try:
+        existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be used: {error.strerror}.", "Choose another --out folder.") from error
+    if not existing.is_dir():
+        raise OutputError(f"{existing} is a file, not a folder.", "Choose another --out folder.")
+    if not os.access(existing, os.W_OK | os.X_OK):
+        raise OutputError(f"{existing} may not be written to.", "Choose another --out folder.")
 
 
 def write_result(result: DetectionResult, paths: OutputPaths) -> None:

@@ -15,7 +15,7 @@ from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import load_model
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
 from anomalabel.detectors import ClapDetector, Detection, Progress
-from anomalabel.errors import ImageReadError
+from anomalabel.errors import ImageReadError, writable
 from anomalabel.finding import Finding, FindingsReport, Heatmap, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
 from anomalabel.localization.findings import extract_findings
@@ -107,8 +107,7 @@ class DetectionPipeline:
 def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyConfig:
     """The config with what the request chooses in place of its own values.
 
-    Raises:
-        ConfigError: the combination is not valid.
+    An odd number of samples cannot be antithetic, so it switches that off.
     """
     slices = {} if request.planes is None else {"planes": request.planes}
     findings = {
@@ -120,7 +119,10 @@ def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyCo
         )
         if value is not None
     }
-    attention = {} if request.samples is None else {"samples": request.samples, "antithetic": request.samples % 2 == 0}
+    attention: dict[str, object] = {}
+    if request.samples is not None:
+        paired = config.attention.antithetic and request.samples % 2 == 0
+        attention = {"samples": request.samples, "antithetic": paired}
     return config.model_copy(
         update={
             "slices": config.slices.model_copy(update=slices),
@@ -145,13 +147,11 @@ def _report(
         if volume.spatial_dims == 2
         else config.findings.minimum_volume_mm3
     )
-    identity = hashlib.sha256(
-        "\n".join((str(volume.source), model.identity.weights_sha256, request.model_dump_json())).encode()
-    ).hexdigest()
+    identity = _identity(volume, config, request, prompts, model)
     found = extract_findings(anomaly_map, volume.affine_ras, threshold, minimum_mm3, "suspected anomaly", identity)
     kept = found[: config.findings.maximum_count]
     return FindingsReport(
-        image=Path(volume.source).name,
+        image=_image_name(volume.source),
         method=request.method,
         model=model.identity,
         config=config.name,
@@ -170,6 +170,23 @@ def _report(
         findings=tuple(kept),
         warnings=tuple(_warnings(volume, config, prompts, model, detection, found, kept)),
     )
+
+
+def _identity(
+    volume: Volume, config: AnatomyConfig, request: DetectionRequest, prompts: PromptTexts, model: ImageTextModel
+) -> str:
+    """One hash of all that decides a result: the voxels wherever they lie, the settings, the texts and the weights."""
+    settings = (config.model_dump_json(), prompts.model_dump_json(), request.method, str(request.seed))
+    digest = hashlib.sha256("\n".join((model.identity.weights_sha256, *settings)).encode())
+    digest.update(volume.affine_ras.tobytes())
+    digest.update(np.ascontiguousarray(volume.array))
+    return digest.hexdigest()
+
+
+def _image_name(source: str) -> str:
+    """The last part of a path, also where the path is `.` or ends in `..`."""
+    path = Path(source)
+    return writable(path.resolve().name if path.name in {"", ".."} else path.name)
 
 
 def _warnings(

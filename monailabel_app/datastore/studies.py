@@ -16,11 +16,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from anomalabel.io.dicom_series import is_dicom
-from anomalabel.io.write import write_text
 from filelock import FileLock
 from monailabel.datastore.local import ImageLabelModel, LocalDatastore
 
+from anomalabel.io.dicom_series import is_dicom
+from anomalabel.io.write import write_text
 from monailabel_app.safety.names import checked_name
 from monailabel_app.safety.uploads import IMAGE_SUFFIXES, image_suffix
 

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from fastapi import HTTPException
+from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
+
 from anomalabel.config import DetectionRequest, Method, shipped_config_names
 from anomalabel.errors import AnomaLabelError
 from anomalabel.finding import FindingsReport
 from anomalabel.io.write import write_compact_heatmap, write_heatmap
 from anomalabel.volume import FloatArray, Volume
-from fastapi import HTTPException
-from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
-
 from monailabel_app.infer_request import InferRequest, build_request
 from monailabel_app.safety.names import shortened
 

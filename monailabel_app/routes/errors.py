@@ -5,11 +5,12 @@ from __future__ import annotations
 import logging
 import uuid
 
-from anomalabel.errors import AnomaLabelError, Cancelled
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelException
+
+from anomalabel.errors import AnomaLabelError, Cancelled
 
 logger = logging.getLogger(__name__)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from anomalabel.errors import ImageReadError
-from anomalabel.io.read import read_volume
-from anomalabel.io.write import write_heatmap
 from fastapi import APIRouter, Depends, HTTPException, UploadFile
 from fastapi.responses import FileResponse, Response
 
+from anomalabel.errors import ImageReadError
+from anomalabel.io.read import read_volume
+from anomalabel.io.write import write_heatmap
 from monailabel_app.safety.names import checked_name, header_filename, refuse_unsafe_names, shortened
 from monailabel_app.safety.uploads import image_suffix, save_upload
 from monailabel_app.state import State

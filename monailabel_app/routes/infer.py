@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import anyio.to_thread
-from anomalabel.errors import ConfigError, ImageReadError
-from anomalabel.finding import FindingsReport
 from fastapi import APIRouter, Depends, Form, Request, UploadFile
 from fastapi.responses import Response
 from requests_toolbelt import MultipartEncoder
 
+from anomalabel.errors import ConfigError, ImageReadError
+from anomalabel.finding import FindingsReport
 from monailabel_app.infer_request import parse_params
 from monailabel_app.jobs import cancel_on_disconnect
 from monailabel_app.safety.names import checked_name, header_filename, refuse_unsafe_names, shortened

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from typing import Any
 
-from anomalabel.errors import ConfigError
 from fastapi import APIRouter, Depends, HTTPException, UploadFile
 
+from anomalabel.errors import ConfigError
 from monailabel_app.safety.names import checked_name, refuse_unsafe_names
 from monailabel_app.safety.uploads import save_upload
 from monailabel_app.state import State

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from anomalabel import __version__
 from fastapi import APIRouter, Depends
 
+from anomalabel import __version__
 from monailabel_app.safety.names import refuse_unsafe_names
 from monailabel_app.state import State
 

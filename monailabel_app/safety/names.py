@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
-from anomalabel.errors import ConfigError
 from fastapi import Request
+
+from anomalabel.errors import ConfigError
 
 NAMED_PARAMETERS = {
     "image": "image id",

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from anomalabel.errors import ImageReadError
-
 from monailabel_app.safety.names import shortened
 
 IMAGE_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")

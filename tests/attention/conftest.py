@@ -10,6 +10,7 @@ from types import ModuleType
 import open_clip
 import pytest
 import torch
+
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.finding import ModelIdentity
 

@@ -4,11 +4,12 @@ from types import ModuleType
 
 import pytest
 import torch
+from torch import Tensor
+
 from anomalabel.attention.information_bottleneck import attention_maps, draw_noise
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.config import AttentionSettings
 from anomalabel.errors import ModelError
-from torch import Tensor
 
 SETTINGS = AttentionSettings(layer=1, beta=0.1, steps=5, samples=4)
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from anomalabel.demo.run import _holds
 from anomalabel.finding import Finding
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from anomalabel.demo.lesion import Head, LesionSettings, load_head, plant_lesion
 
 SETTINGS = LesionSettings(radii_mm=(6.0, 8.0, 5.0), edge_mm=2.0, contrast_sd=-4.0, seed=3)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
+
 from anomalabel.demo.run import verdict
 from anomalabel.demo.score import score_lesion
 from anomalabel.errors import ImageReadError
-from sklearn.metrics import roc_auc_score
 
 SPACING = (2.0, 3.0, 5.0)
 

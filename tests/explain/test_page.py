@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 import nibabel
 import numpy as np
 import pytest
+
 from anomalabel.explain.page import Fact, PageContent, nifti_base64, render_page
 from anomalabel.finding import Finding, FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.volume import Volume

@@ -7,10 +7,11 @@ import nrrd
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io.read import read_volume
 from anomalabel.volume import Volume
-from PIL import Image
 
 PIXELS = np.random.default_rng(1).integers(0, 256, (8, 9)).astype(np.uint8)
 STACK = np.stack([PIXELS] * 3)

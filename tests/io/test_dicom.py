@@ -8,11 +8,12 @@ import numpy as np
 import pydicom
 import pytest
 import SimpleITK
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io.dicom_series import list_series
 from anomalabel.io.read import read_volume
-from pydicom.dataset import Dataset
-from pydicom.sequence import Sequence
 
 STACK = (np.arange(6 * 5 * 4).reshape(6, 5, 4) * 3).astype(np.int16)
 ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.4.1"

@@ -8,6 +8,7 @@ import nibabel
 import numpy as np
 import pytest
 import SimpleITK
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io.read import read_volume
 

@@ -6,6 +6,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io.read import read_volume
 

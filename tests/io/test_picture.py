@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import SimpleITK
 import tifffile
+from PIL import Image
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io.read import read_volume
-from PIL import Image
 
 GREY = np.random.default_rng(1).integers(0, 256, (5, 7)).astype(np.uint8)
 DEEP = np.random.default_rng(2).integers(0, 65536, (5, 7)).astype(np.uint16)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from anomalabel.errors import ImageReadError
 from anomalabel.io import limits
 from anomalabel.io.read import read_volume
-from PIL import Image
 
 
 def test_missing_file(tmp_path):

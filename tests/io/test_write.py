@@ -6,6 +6,7 @@ import nrrd
 import numpy as np
 import pytest
 import SimpleITK
+
 from anomalabel.errors import OutputError
 from anomalabel.io import write
 from anomalabel.io.picture import picture_affine_ras

@@ -9,12 +9,12 @@ from pathlib import Path
 import nibabel
 import numpy as np
 import pytest
+from fastapi.testclient import TestClient
+
 from anomalabel.config import DetectionRequest
 from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
 from anomalabel.volume import FloatArray, Volume
-from fastapi.testclient import TestClient
-
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 import requests
 import uvicorn
+from rich.console import Console
+
 from anomalabel.demo import run
 from anomalabel.demo.server_process import free_port
 from anomalabel.io.read import read_volume
-from rich.console import Console
-
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from anomalabel.config import DetectionRequest, shipped_config_names
-from anomalabel.errors import ConfigError, ModelError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomalabel.config import DetectionRequest, shipped_config_names
+from anomalabel.errors import ConfigError, ModelError
 from monailabel_app.infer_request import IGNORED_KEYS, InferRequest, parse_params
 
 STARTED = ("embedded", "biomedclip")

@@ -6,7 +6,9 @@ import json
 import tempfile
 import time
 import zipfile
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +17,13 @@ import nrrd
 import numpy as np
 import pydicom
 import pytest
-from anomalabel.errors import ImageReadError
-from anomalabel.finding import FindingsReport
-from anomalabel.io.read import read_volume
 from fastapi.testclient import TestClient
 from httpx import Response
 from pydicom.data import get_testdata_file
+
+from anomalabel.errors import ImageReadError
+from anomalabel.finding import FindingsReport
+from anomalabel.io.read import read_volume
 
 ROUTE = "/infer/clap_attention"
 
@@ -53,6 +56,17 @@ def wait_for(condition: Any) -> None:
             return
         time.sleep(0.01)
     raise AssertionError("it never happened")
+
+
+@contextmanager
+def held(pipeline: Any, clients: int) -> Iterator[ThreadPoolExecutor]:
+    """Client threads while the pipeline is held; it is let go when the block is left, also by a failure."""
+    pipeline.detect_gate.clear()
+    with ThreadPoolExecutor(clients) as threads:
+        try:
+            yield threads
+        finally:
+            pipeline.detect_gate.set()
 
 
 def temporary_files(client: TestClient) -> list[Path]:
@@ -200,8 +214,7 @@ def test_nothing_but_the_study_is_left_on_the_disk(
 
 
 def test_the_server_answers_while_an_inference_runs_and_runs_one_at_a_time(client: TestClient, pipeline: Any) -> None:
-    pipeline.detect_gate.clear()
-    with ThreadPoolExecutor(3) as clients:
+    with held(pipeline, 3) as clients:
         running = [clients.submit(post, client, f"image=head&request_id=r{number}") for number in range(3)]
         assert pipeline.entered.wait(10)
         begin = time.monotonic()
@@ -209,6 +222,7 @@ def test_the_server_answers_while_an_inference_runs_and_runs_one_at_a_time(clien
         assert client.get("/ready").status_code == 200
         assert time.monotonic() - begin < 2
         wait_for(lambda: all(client.get(f"/progress/r{number}").status_code == 200 for number in range(3)))
+        wait_for(lambda: any(client.get(f"/progress/r{number}").json()["done"] for number in range(3)))
         states = [client.get(f"/progress/r{number}").json() for number in range(3)]
         assert sorted(state["running"] for state in states) == [False, False, True]
         assert {(state["done"], state["total"]) for state in states if state["running"]} == {(3, 7)}
@@ -219,8 +233,7 @@ def test_the_server_answers_while_an_inference_runs_and_runs_one_at_a_time(clien
 
 
 def test_running_and_waiting_requests_can_be_cancelled(client: TestClient, pipeline: Any) -> None:
-    pipeline.detect_gate.clear()
-    with ThreadPoolExecutor(2) as clients:
+    with held(pipeline, 2) as clients:
         running = clients.submit(post, client, "image=head&request_id=running")
         assert pipeline.entered.wait(10)
         waiting = clients.submit(post, client, "image=head&request_id=waiting")
@@ -240,8 +253,7 @@ def test_running_and_waiting_requests_can_be_cancelled(client: TestClient, pipel
 def test_more_waiting_requests_than_allowed_are_503(start: Any, pipeline: Any) -> None:
     client = start(maximum_waiting=0)
     wait_for(lambda: client.get("/ready").status_code == 200)
-    pipeline.detect_gate.clear()
-    with ThreadPoolExecutor(1) as clients:
+    with held(pipeline, 1) as clients:
         running = clients.submit(post, client, "image=head")
         assert pipeline.entered.wait(10)
         refused = post(client, "image=head")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from anomalabel.errors import ConfigError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomalabel.errors import ConfigError
 from monailabel_app.safety.names import checked_name, header_filename
 
 

@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 import requests
 import uvicorn
+from monailabel.client import MONAILabelClient
+
 from anomalabel.demo.client import ask_server
 from anomalabel.demo.server_process import free_port
 from anomalabel.finding import FindingsReport
 from anomalabel.io.read import read_volume
-from monailabel.client import MONAILabelClient
-
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
 

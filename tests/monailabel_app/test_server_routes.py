@@ -7,12 +7,12 @@ from typing import Any
 import nibabel
 import numpy as np
 import pytest
-from anomalabel.config import shipped_config_names
-from anomalabel.errors import ConfigError, ModelError
-from anomalabel.io.read import read_volume
 from fastapi.testclient import TestClient
 from pydicom.data import get_testdata_file
 
+from anomalabel.config import shipped_config_names
+from anomalabel.errors import ConfigError, ModelError
+from anomalabel.io.read import read_volume
 from monailabel_app.settings import ServerSettings
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pydicom
 import pytest
-from anomalabel.errors import AnomaLabelError, ConfigError
 from monailabel.datastore.local import LocalDatastore
 from pydicom.data import get_testdata_file
 
+from anomalabel.errors import AnomaLabelError, ConfigError
 from monailabel_app.datastore.studies import INDEX_NAME, StudiesDatastore
 
 

@@ -5,8 +5,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from anomalabel.errors import ImageReadError
 
+from anomalabel.errors import ImageReadError
 from monailabel_app.safety.uploads import save_upload
 
 LIMIT = 10_000

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 import torch
-from anomalabel.preprocessing.framing import SquareFrame
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+
+from anomalabel.preprocessing.framing import SquareFrame
 
 SHAPES = st.tuples(st.integers(8, 90), st.integers(8, 90))
 SPACINGS = st.tuples(st.floats(0.3, 3), st.floats(0.3, 3))

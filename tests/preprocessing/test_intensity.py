@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from skimage.data import shepp_logan_phantom
+from skimage.transform import resize
+
 from anomalabel.config import Clahe, CtWindow, HistogramEqualisation, PercentileWindow, WaveletDenoising, ZScore
 from anomalabel.preprocessing.denoising import denoise
 from anomalabel.preprocessing.equalisation import equalise
 from anomalabel.preprocessing.intensity import scale_intensity
-from skimage.data import shepp_logan_phantom
-from skimage.transform import resize
 
 
 def scaled(values, settings, seen=None):

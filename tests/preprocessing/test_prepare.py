@@ -7,6 +7,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+
 from anomalabel.config import (
     CtWindow,
     ForegroundSettings,

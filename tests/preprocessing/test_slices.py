@@ -6,6 +6,10 @@ from itertools import permutations, product
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.spatial.transform import Rotation
+
 from anomalabel.preprocessing.slices import (
     SlicePosition,
     acquisition_axis,
@@ -15,9 +19,6 @@ from anomalabel.preprocessing.slices import (
     slice_spacing_mm,
 )
 from anomalabel.volume import Volume
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.spatial.transform import Rotation
 
 SIGNED_PERMUTATIONS = [
     np.eye(3)[list(order)] * signs for order in permutations(range(3)) for signs in product((-1.0, 1.0), repeat=3)

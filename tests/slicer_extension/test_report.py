@@ -7,10 +7,11 @@ import json
 
 import numpy as np
 import pytest
-from anomalabel.finding import FindingsReport
 from AnomaLabelLib.errors import ReplyError
 from AnomaLabelLib.report import parse_report
 from example_results import affine, finding, report
+
+from anomalabel.finding import FindingsReport
 
 MATRIX = affine((5, 6, 7), (1, 2, 3), (0, 0, 0))
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from contextlib import suppress
 from importlib.resources import as_file, files
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import open_clip
+from safetensors import SafetensorError
 
 from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.image_text import OpenClipModel
@@ -18,10 +21,26 @@ from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
 
 CONFIG_FILE = "open_clip_config.json"
-WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "open_clip_pytorch_model.safetensors")
+WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+"""In open_clip's own order of preference, so that the hash is that of the file it loads."""
+
 MERGES_FILE = "bpe_merges.txt.gz"
 VOCABULARY_FILE = "vocabulary.json"
 HASH_BLOCK = 1 << 22
+
+LOADING_ERRORS = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+)
+"""What open_clip, transformers and safetensors raise on incomplete or damaged folders."""
 
 
 def models_folder() -> Path:
@@ -39,12 +58,13 @@ def find_model_folder(name_or_path: str) -> Path:
     if name_or_path == EMBEDDED:
         with as_file(files("anomalabel.backbones") / "embedded_weights") as folder:
             return Path(folder)
-    pulled = models_folder() / name_or_path
-    if Path(name_or_path).name == name_or_path and (pulled / CONFIG_FILE).is_file():
-        return pulled
-    folder = Path(name_or_path)
-    if folder.is_dir():
-        return folder
+    pulled, folder = models_folder() / name_or_path, Path(name_or_path)
+    # A name that is too long for the file system is no model either.
+    with suppress(OSError):
+        if folder.name == name_or_path and (pulled / CONFIG_FILE).is_file():
+            return pulled
+        if name_or_path and folder.is_dir():
+            return folder
     remedy = (
         "Run `anomalabel models pull biomedclip`, where there is no network with --from FOLDER."
         if name_or_path == BIOMEDCLIP
@@ -72,14 +92,15 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
     try:
         model = open_clip.create_model(f"local-dir:{folder}", pretrained_hf=False, **_text_override(folder, config))
         tokenizer = _load_tokenizer(folder)
-    except (RuntimeError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        vocabulary = _read_vocabulary(folder)
+    except LOADING_ERRORS as error:
         raise ModelError(
-            f"The model in {folder} cannot be loaded: {_first_line(error)}.",
+            f"The model in {folder} cannot be loaded: {first_line(error)}.",
             "Run `anomalabel models check` on it; pull it again if a file is damaged.",
         ) from error
     identity = ModelIdentity(name=Path(name_or_path).resolve().name, weights_sha256=sha256_of(weights))
     dtype = choose_dtype(where, precision)
-    return OpenClipModel(model, tokenizer, identity, where, dtype, _read_vocabulary(folder))
+    return OpenClipModel(model, tokenizer, identity, where, dtype, vocabulary)
 
 
 def find_weights(folder: Path) -> Path:
@@ -110,23 +131,24 @@ def read_config(folder: Path) -> dict[str, Any]:
     """`open_clip_config.json` of a model folder.
 
     Raises:
-        ModelError: it is missing, no JSON, or has no key model_cfg.
+        ModelError: it is missing, no JSON, or lacks model_cfg with vision_cfg and text_cfg.
     """
     path = folder / CONFIG_FILE
     if not path.is_file():
         raise ModelError(f"{folder} holds no {CONFIG_FILE}.", "Give the folder of an open_clip model.")
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{path} is not valid JSON: {error}.", "Copy or pull the model again.") from error
-    if not isinstance(config, dict) or "model_cfg" not in config:
-        raise ModelError(f"{path} has no key model_cfg.", "Copy or pull the model again.")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as JSON: {error}.", "Copy or pull the model again.") from error
+    parts = config.get("model_cfg") if isinstance(config, dict) else None
+    if not isinstance(parts, dict) or not all(isinstance(parts.get(key), dict) for key in ("vision_cfg", "text_cfg")):
+        raise ModelError(f"{path} describes no vision_cfg and text_cfg.", "Copy or pull the model again.")
     return config
 
 
 def _text_override(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     """A Hugging Face text tower is built from the files of the folder itself, wherever it was copied to."""
-    text = config["model_cfg"].get("text_cfg", {})
+    text = config["model_cfg"]["text_cfg"]
     return {"text_cfg": {**text, "hf_model_name": str(folder)}} if "hf_model_name" in text else {}
 
 
@@ -142,5 +164,6 @@ def _read_vocabulary(folder: Path) -> frozenset[str] | None:
     return frozenset(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else None
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).strip().splitlines()[0]
+def first_line(error: BaseException) -> str:
+    """An error's text for one line of ours, without the stop at its end; its kind where it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(". ")

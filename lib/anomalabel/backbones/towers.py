@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import timm
 import torch
 from open_clip.timm_model import TimmModel
 from open_clip.transformer import VisionTransformer
@@ -83,8 +84,7 @@ class TimmTower:
 
     def __init__(self, visual: TimmModel) -> None:
         trunk = visual.trunk
-        needed = ("patch_embed", "_pos_embed", "patch_drop", "norm_pre", "blocks", "norm", "forward_head")
-        if not all(hasattr(trunk, name) for name in needed):
+        if not isinstance(trunk, timm.models.VisionTransformer):
             raise ModelError(
                 f"The timm trunk {type(trunk).__name__} is no plain vision transformer.",
                 "Choose a model whose image tower is a ViT.",

@@ -152,7 +152,8 @@ def _steps(settings: LesionSettings, planted: PlantedLesion) -> tuple[str, ...]:
     return (
         "A T1 image was taken: the MNI ICBM152 template of the nilearn package, an average brain without its skull.",
         f"A soft-edged ellipsoid of {_edges((2 * x, 2 * y, 2 * z))} mm was planted into white matter "
-        f"at R, A, S = {center} mm, {abs(settings.contrast_sd):g} standard deviations of white matter {change} than it was.",
+        f"at R, A, S = {center} mm, {abs(settings.contrast_sd):g} standard deviations of white matter "
+        f"{change} than it was.",
         "The AnomaLabel server was started on this machine and served the image from a studies folder.",
         "It was asked over HTTP, as 3D Slicer asks it. It knew nothing of the lesion.",
     )

@@ -46,6 +46,7 @@ def write_overlay(path: Path, volume: Volume, anomaly_map: FloatArray, report: F
         "not for clinical use",
         color="white",
         fontsize=10,
+        parse_math=False,
     )
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png", facecolor="black")

@@ -23,7 +23,7 @@ def read_volume(path: Path, series_uid: str | None = None) -> Volume:
 
     Args:
         path: a file, or a folder that holds a DICOM series.
-        series_uid: Series Instance UID, needed where the folder holds several series.
+        series_uid: Series Instance UID, needed where the folder holds several series; of DICOM alone.
 
     Returns:
         The image with values in the file's own units; NaN where the file holds no finite number.
@@ -31,14 +31,16 @@ def read_volume(path: Path, series_uid: str | None = None) -> Volume:
     Raises:
         ImageReadError: missing, empty, damaged or of an unknown format; see the readers of each format.
     """
-    if not path.exists():
-        raise ImageReadError(f"{path} does not exist.", "Check the path.")
     try:
+        if not path.exists():
+            raise ImageReadError(f"{path} does not exist.", "Check the path.")
         if path.is_dir():
             return read_dicom_folder(path, series_uid)
         return _read_file(path, series_uid)
     except PermissionError as error:
         raise ImageReadError(f"{path} may not be read: {error}.", "Give this user the right to read it.") from error
+    except OSError as error:
+        raise ImageReadError(f"{path} cannot be read: {error.strerror}.", "Check the path and its disk.") from error
 
 
 def _read_file(path: Path, series_uid: str | None) -> Volume:
@@ -48,6 +50,8 @@ def _read_file(path: Path, series_uid: str | None) -> Volume:
         raise ImageReadError(f"{path} is empty.", "Copy or export the file again.")
     if is_dicom(head, path.suffix):
         return read_dicom_file(path, series_uid)
+    if series_uid is not None:
+        raise ImageReadError(f"{path} is no DICOM file and has no series {series_uid}.", "Leave the series out.")
     if head.startswith(NRRD_MAGIC):
         return read_nrrd(path)
     if head.startswith(PICTURE_MAGICS):

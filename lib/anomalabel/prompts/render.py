@@ -46,7 +46,7 @@ def _fill(template: str, config: AnatomyConfig, side: str) -> list[str]:
     if not any(letter.isalnum() for letter in template):
         raise PromptError(f"A {side} prompt is empty.", "Write what the model shall look for, or leave the prompt out.")
     if any(unicodedata.category(letter) == "Cs" for letter in template):
-        raise PromptError(f"The {side} prompt {template!a} is no valid text.", "Write it in UTF-8.")
+        raise PromptError(f"The {side} prompt '{template}' is no valid text.", "Write it in UTF-8.")
     try:
         fields = [field for field in Formatter().parse(template) if field[1] is not None]
     except ValueError as error:

@@ -78,7 +78,7 @@ def _slices(row: ManifestRow) -> Iterator[tuple[FloatArray, FloatArray, str]]:
     volume = read_volume(Path(row.image))
     settings = PreprocessingSettings(foreground=ForegroundSettings(enabled=row.modality == "MRI"))
     prepared = prepare_volume(volume, settings)
-    lesion = _lesion(row, volume)
+    lesion = lesion_mask(row, volume)
     for position in slice_positions(volume, "all", prepared.seen, MINIMUM_SLICE_FRACTION):
         seen = extract_slice(prepared.seen, volume.affine_ras, position)
         frame = SquareFrame.around(
@@ -91,8 +91,8 @@ def _slices(row: ManifestRow) -> Iterator[tuple[FloatArray, FloatArray, str]]:
         yield framed[0], framed[1], "" if position.plane == "image" else position.plane
 
 
-def _lesion(row: ManifestRow, volume: Volume) -> FloatArray:
-    """(Z, Y, X), 1 inside a mask or box."""
+def lesion_mask(row: ManifestRow, volume: Volume) -> FloatArray:
+    """(Z, Y, X) float32, 1 inside a mask or box, 0 elsewhere."""
     if row.mask:
         return (read_volume(Path(row.mask)).array > 0).astype(np.float32)
     lesion = np.zeros(volume.shape, dtype=np.float32)
