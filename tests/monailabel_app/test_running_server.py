@@ -93,7 +93,8 @@ def test_encoded_paths_are_422(running_server: Any, method: str, path: str) -> N
 
 
 def test_a_second_server_on_the_same_folder_says_so_and_ends_with_2(running_server: Any) -> None:
-    command = [sys.executable, "-m", "monailabel_app", str(running_server.studies), "--port", str(free_port())]
+    serving = ["-m", "anomalabel.cli", "serve", "--studies", str(running_server.studies)]
+    command = [sys.executable, *serving, "--port", str(free_port())]
     second = subprocess.run(command, capture_output=True, text=True, timeout=100)
     assert second.returncode == 2
     assert "Another server serves" in second.stderr.splitlines()[-1]

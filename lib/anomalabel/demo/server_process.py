@@ -36,7 +36,8 @@ def server_process(studies: Path, log: Path, port: int | None = None, device: st
         ModelError: it ended or did not become ready; with its reason.
     """
     chosen = free_port() if port is None else port
-    command = [sys.executable, "-m", "monailabel_app", str(studies), "--port", str(chosen), "--device", device]
+    serving = ["-m", "anomalabel.cli", "serve", "--studies", str(studies)]
+    command = [sys.executable, *serving, "--port", str(chosen), "--device", device]
     url = f"http://127.0.0.1:{chosen}"
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
