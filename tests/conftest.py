@@ -1,5 +1,6 @@
 """What several folders of tests share."""
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,9 +8,17 @@ from pathlib import Path
 import nibabel
 import nrrd
 import numpy as np
+import open_clip
 import pytest
+import torch
+from safetensors.torch import save_file
 
+from anomalabel.backbones.image_text import OpenClipModel
+from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES, load_model
 from anomalabel.demo.server_process import server_process
+from anomalabel.training.tokenizer import learn_merges, vocabulary_size, write_merges
+
+TINY_WORDS = ("glioma", "tumor", "lesion", "normal", "healthy", "brain", "chest", "gray", "matter")
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,30 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     nrrd.write(str(studies / "oblique.nrrd"), head((48, 52, 5), seed=2), header)
     with server_process(studies, root / "server.log", device="cpu") as url:
         yield RunningServer(url, studies)
+
+
+@pytest.fixture(scope="session")
+def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in the embedded model's form: a random ViT of 11 blocks and 4 x 4 patches that knows `TINY_WORDS`."""
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder.mkdir()
+    merges = learn_merges(TINY_WORDS, 40)
+    write_merges(folder / MERGES_FILE, merges)
+    (folder / VOCABULARY_FILE).write_text(json.dumps(TINY_WORDS))
+    vision = {"image_size": 32, "layers": 11, "width": 32, "head_width": 16, "patch_size": 8, "pool_type": "avg"}
+    text = {"context_length": 64, "vocab_size": vocabulary_size(merges), "width": 32, "heads": 2, "layers": 1}
+    parts = {"embed_dim": 16, "vision_cfg": vision, "text_cfg": text}
+    config = {"model_cfg": {**parts, "custom_text": True}, "preprocess_cfg": {"mean": [0.3] * 3, "std": [0.3] * 3}}
+    (folder / CONFIG_FILE).write_text(json.dumps(config))
+    torch.manual_seed(0)
+    save_file(open_clip.CustomTextCLIP(**parts).state_dict(), folder / WEIGHT_FILES[0])
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tiny_clip_folder: Path) -> OpenClipModel:
+    """The model of `tiny_clip_folder` in float32 on the CPU."""
+    return load_model(str(tiny_clip_folder), "cpu", "float32")
 
 
 def head(shape: tuple[int, int, int], seed: int) -> np.ndarray:

@@ -63,8 +63,8 @@ def common(
 
 @app.command()
 def detect(
-    images: Annotated[list[Path], typer.Argument(help="Image files or DICOM folders.")],
-    out: Annotated[Path, typer.Option(help="Folder for heatmaps, findings and overlays.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files or DICOM folders.", readable=False)],
+    out: Annotated[Path, typer.Option(help="Folder for heatmaps, findings and overlays.", readable=False)],
     config: Annotated[str, typer.Option(help="Name of a shipped config, or a YAML file.")] = "brain_mri",
     method: Annotated[MethodName, typer.Option()] = MethodName.clap,
     model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
@@ -149,7 +149,9 @@ def models_list() -> None:
 @models.command("pull")
 def models_pull(
     name: Annotated[str, typer.Argument(help="biomedclip, or OWNER/NAME of an open_clip model.")] = BIOMEDCLIP,
-    source: Annotated[Path | None, typer.Option("--from", help="Folder copied from a machine with network.")] = None,
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Folder copied from a machine with network.", readable=False)
+    ] = None,
     stored_as: Annotated[str | None, typer.Option("--as", help="Name to store it under.")] = None,
 ) -> None:
     """Fetch a model from the hub, or take a copied folder."""
@@ -178,6 +180,7 @@ def train_embedded_model(
     out: Annotated[Path, typer.Option(help="Folder for the model.")],
     minutes: Annotated[float, typer.Option(help="Length of the training.")] = 29.0,
     seed: Annotated[int, typer.Option()] = 0,
+    start_from: Annotated[Path | None, typer.Option(help="Folder of an embedded model to go on from.")] = None,
 ) -> None:
     """Train the small image-text model that ships with the package."""
     from anomalabel.training.embedded import EmbeddedTraining, train_embedded
@@ -191,7 +194,7 @@ def train_embedded_model(
             text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
             bar.update(task, completed=part, total=1.0, losses=text)
 
-        train_embedded(images, out, EmbeddedTraining(minutes=minutes, seed=seed), show)
+        train_embedded(images, out, EmbeddedTraining(minutes=minutes, seed=seed), show, start_from)
     _say(f"written: {out}")
 
 
@@ -222,7 +225,7 @@ def _bar(title: str, *columns: Any, **fields: Any) -> Iterator[tuple[Progress, A
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*parts, console=terminal, transient=True) as bar:
+    with Progress(*parts, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         yield bar, bar.add_task(title, total=None, **fields)
 
 

@@ -100,7 +100,7 @@ class ClapDetector:
     ) -> None:
         self._model = model
         self._preprocessing = config.preprocessing
-        self._attention = config.attention
+        self._attention = config.attention.for_model(model.identity.name)
         self._seed = seed
         sides = [model.encode_texts(texts).mean(0) for texts in (prompts.positive, prompts.negative)]
         self._texts = functional.normalize(torch.stack(sides), dim=-1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -10,11 +10,10 @@ SCHEMA: Literal["anomalabel.findings/1"] = "anomalabel.findings/1"
 
 Index = tuple[int, int, int]
 Point = tuple[float, float, float]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Finding(_Frozen):
@@ -27,10 +26,10 @@ class Finding(_Frozen):
 
     id: str
     label: str
-    score: Finite = Field(description="largest map value inside the region")
-    mean_score: Finite = Field(description="mean map value inside the region")
-    uncertainty: Finite | None = Field(description="mean of the uncertainty map, null where the method has none")
-    volume_mm3: Finite
+    score: float = Field(description="largest map value inside the region")
+    mean_score: float = Field(description="mean map value inside the region")
+    uncertainty: float | None = Field(description="mean of the uncertainty map, null where the method has none")
+    volume_mm3: float
     peak_index: Index
     index_min: Index
     index_max: Index = Field(description="inclusive")
@@ -57,7 +56,7 @@ class PromptTexts(_Frozen):
 class Threshold(_Frozen):
     """The map value above which a voxel belongs to a finding, and how it was chosen."""
 
-    value: Finite
+    value: float
     rule: str
 
 
@@ -68,10 +67,10 @@ class Heatmap(_Frozen):
     """
 
     grid: Index = Field(description="(X, Y, Z) voxels of the source grid")
-    min: Finite
-    max: Finite
-    slope: Finite | None = None
-    intercept: Finite | None = None
+    min: float
+    max: float
+    slope: float | None = None
+    intercept: float | None = None
 
 
 class FindingsReport(_Frozen):
@@ -83,10 +82,10 @@ class FindingsReport(_Frozen):
     model: ModelIdentity
     config: str
     prompts: PromptTexts
-    image_score: Finite
+    image_score: float
     calibrated: bool
     threshold: Threshold
-    prompt_specificity: Finite | None = Field(description="0 (map ignores its prompt) to 2; see attention.specificity")
+    prompt_specificity: float | None = Field(description="0 (map ignores its prompt) to 2; see attention.specificity")
     nonfinite_voxels: int
     spacing_known: bool
     heatmap: Heatmap

@@ -15,6 +15,9 @@ from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.towers import check_layer
 from anomalabel.config import AttentionSettings
 
+IMAGES_A_PASS = 64
+"""Noisy images that go through the tower together; more samples take more passes, not more memory."""
+
 
 def draw_noise(settings: AttentionSettings, tokens: int, channels: int, seed: int) -> Tensor:
     """The bottleneck's noise (steps, samples, tokens, channels), standard normal, on the CPU.
@@ -59,31 +62,34 @@ def attention_maps(
 def _optimise(
     model: ImageTextModel, features: Tensor, texts: Tensor, settings: AttentionSettings, noise: Tensor
 ) -> Tensor:
-    """The optimised alpha (P, N, T, C) of features (N, T, C)."""
+    """The optimised alpha (P, N, T, C) of features (N, T, C).
+
+    The loss is beta * mean(KL) - mean cosine, summed over prompts and images.
+    """
     shape = (len(texts), *features.shape)
     alpha = torch.full(shape, settings.initial_alpha, device=model.device, requires_grad=True)
     optimiser = torch.optim.Adam([alpha], lr=settings.learning_rate)
+    samples_a_pass = max(IMAGES_A_PASS // (len(texts) * len(features)), 1)
     for step_noise in noise:
-        optimiser.zero_grad()
         with torch.enable_grad():
-            loss = _loss(model, alpha, features, texts, settings, step_noise)
-        (alpha.grad,) = torch.autograd.grad(loss, alpha)
+            compression = settings.beta * _information(alpha, features).mean(dim=(-2, -1)).sum()
+            (gradient,) = torch.autograd.grad(compression, alpha)
+            for pass_noise in step_noise.split(samples_a_pass):
+                cosine = _cosine(model, alpha, features, texts, settings.layer, pass_noise).sum() / len(step_noise)
+                gradient -= torch.autograd.grad(cosine, alpha)[0]
+        alpha.grad = gradient
         optimiser.step()
     return alpha.detach()
 
 
-def _loss(
-    model: ImageTextModel, alpha: Tensor, features: Tensor, texts: Tensor, settings: AttentionSettings, noise: Tensor
-) -> Tensor:
-    """Sum over prompts and images of beta * mean(KL) - mean cosine; noise (S, T, C)."""
+def _cosine(model: ImageTextModel, alpha: Tensor, features: Tensor, texts: Tensor, layer: int, noise: Tensor) -> Tensor:
+    """Cosine (P, S, N) of each text and the image that is left when noise (S, T, C) is mixed in."""
     kept = torch.sigmoid(alpha)[:, None]
     mixed = kept * features[None, None] + (1 - kept) * noise[None, :, None]
-    vectors = model.tower.embed_from(mixed.flatten(0, 2).to(model.dtype), settings.layer).float()
-    cosine = functional.cosine_similarity(
+    vectors = model.tower.embed_from(mixed.flatten(0, 2).to(model.dtype), layer).float()
+    return functional.cosine_similarity(
         vectors.unflatten(0, mixed.shape[:3]), texts[:, None, None].expand(*mixed.shape[:3], -1), dim=-1
     )
-    compression = _information(alpha, features).mean(dim=(-2, -1))
-    return settings.beta * compression.sum() - cosine.mean(dim=1).sum()
 
 
 def _information(alpha: Tensor, features: Tensor) -> Tensor:

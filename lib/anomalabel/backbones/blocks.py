@@ -7,6 +7,8 @@ fused kernel is used. Of the last block only the class token is needed, so only 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as functional
 from open_clip.transformer import ResidualAttentionBlock
@@ -15,7 +17,7 @@ from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 
-def run_blocks(blocks: nn.ModuleList, tokens: Tensor, keep: int | None = None) -> Tensor:
+def run_blocks(blocks: Sequence[nn.Module] | nn.ModuleList, tokens: Tensor, keep: int | None = None) -> Tensor:
     """Tokens (N, T, C) through blocks, one after the other; equal to calling each block.
 
     Args:

@@ -90,7 +90,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
     config = read_config(folder)
     weights = find_weights(folder)
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", pretrained_hf=False, **_text_override(folder, config))
+        model = open_clip.create_model(f"local-dir:{folder}", **_text_override(folder, config))
         tokenizer = _load_tokenizer(folder)
         vocabulary = _read_vocabulary(folder)
     except LOADING_ERRORS as error:
@@ -147,9 +147,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def _text_override(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
-    """A Hugging Face text tower is built from the files of the folder itself, wherever it was copied to."""
+    """A Hugging Face text tower is built from the files of the folder itself, wherever it was copied to.
+
+    Its weights come with the model's: without `hf_model_pretrained` open_clip looks for a second file of them.
+    """
     text = config["model_cfg"]["text_cfg"]
-    return {"text_cfg": {**text, "hf_model_name": str(folder)}} if "hf_model_name" in text else {}
+    own = {"hf_model_name": str(folder), "hf_model_pretrained": False}
+    return {"text_cfg": {**text, **own}} if "hf_model_name" in text else {}
 
 
 def _load_tokenizer(folder: Path) -> open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer:

@@ -87,7 +87,7 @@ def _draw(
         shown,
         cmap=COLOUR_MAP,
         vmin=report.threshold.value,
-        vmax=report.heatmap.max,
+        vmax=max(report.heatmap.max, report.threshold.value),
         alpha=OPACITY,
         aspect=row_mm / column_mm,
     )

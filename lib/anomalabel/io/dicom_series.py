@@ -92,7 +92,7 @@ def files_of_series(folder: Path, series_uid: str | None) -> list[DicomFile]:
         return series[series_uid]
     listed = "; ".join(str(summary) for summary in list_series(folder))
     if series_uid is None:
-        raise ImageReadError(f"{folder} holds {len(series)} DICOM series: {listed}.", "Give the UID of one series.")
+        raise ImageReadError(f"{folder} holds {len(series)} DICOM series: {listed}.", "Choose one by its UID (--series).")
     raise ImageReadError(f"{folder} holds no series {series_uid}; it holds {listed}.", "Give one of these UIDs.")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,17 +13,20 @@ from pathlib import Path
 import open_clip
 import torch
 import torch.nn.functional as functional
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from anomalabel.backbones.blocks import run_blocks
-from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES
+from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES, read_config
 from anomalabel.backbones.towers import image_tower, normaliser
 from anomalabel.training.captions import every_wording
 from anomalabel.training.images import Batch, BatchMaker, BatchPlan, TrainingImages
 from anomalabel.training.initialisation import initialise_for_few_images
 from anomalabel.training.losses import caption_loss, patch_loss, planted_pair_loss, status_loss
 from anomalabel.training.tokenizer import known_words, learn_merges, vocabulary_size, write_merges
+
+SUPERVISED_BLOCKS = (5, 8, 11)
+"""Blocks whose patches are tied to the texts, so that every depth keeps where things are."""
 
 SIDE = 224
 TEXT_BATCH = 128
@@ -106,22 +110,32 @@ def train_embedded(
     folder: Path,
     settings: EmbeddedTraining,
     report: Callable[[float, dict[str, float]], None],
+    start: Path | None = None,
 ) -> None:
     """Train and write `open_clip_config.json`, weights (float16) and tokenizer merges into `folder`.
 
     Args:
+        start: folder of an embedded model to go on from; None starts anew.
         report: called after each step with the part of the time that is over (0 to 1) and the losses.
     """
     torch.manual_seed(settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    merges = learn_merges(every_wording(), settings.merges)
-    write_merges(folder / MERGES_FILE, merges)
+    if start is None:
+        merges = learn_merges(every_wording(), settings.merges)
+        write_merges(folder / MERGES_FILE, merges)
+        config = model_config(settings, vocabulary_size(merges))
+        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
+    else:
+        config = read_config(start)
+        for name in (MERGES_FILE, CONFIG_FILE):
+            shutil.copy(start / name, folder / name)
     (folder / VOCABULARY_FILE).write_text(json.dumps(known_words(every_wording())))
-    config = model_config(settings, vocabulary_size(merges))
-    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
-    model = open_clip.CustomTextCLIP(**{k: v for k, v in config["model_cfg"].items() if k != "custom_text"})  # type: ignore[attr-defined]
+    model = open_clip.CustomTextCLIP(**{k: v for k, v in config["model_cfg"].items() if k != "custom_text"})
     tokenizer = open_clip.SimpleTokenizer(bpe_path=str(folder / MERGES_FILE), context_length=settings.context_length)
-    initialise_for_few_images(model.visual)
+    if start is None:
+        initialise_for_few_images(model.visual)
+    else:
+        model.load_state_dict(load_file(start / WEIGHT_FILES[0]))
     step = _Step(model, tokenizer, config)
     batches = BatchMaker(images, PLAN, settings.seed)
     optimiser = torch.optim.AdamW(_groups(step, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
@@ -167,9 +181,12 @@ class _Step(torch.nn.Module):
     def losses(self, batch: Batch, dropped: float) -> dict[str, Tensor]:
         tokens, kept = self._embed(batch.images, dropped)
         last = self._tower.depth - 1
-        tokens = run_blocks(self._tower.blocks, tokens)
+        patches = []
+        for number, block in enumerate(self._tower.blocks):
+            tokens = run_blocks([block], tokens)
+            if number in SUPERVISED_BLOCKS:
+                patches.append(functional.normalize(self._tower.project_patches(tokens).float(), dim=-1))
         images = functional.normalize(self._tower.embed_from(tokens, last).float(), dim=-1)
-        patches = functional.normalize(self._tower.project_patches(tokens).float(), dim=-1)
         coverage = functional.avg_pool2d(batch.lesion[:, None], PATCH).flatten(1).gather(1, kept)
         positive, negative, captions = self._encode([batch.positive, batch.negative, batch.captions])
         same = torch.tensor(
@@ -189,8 +206,10 @@ class _Step(torch.nn.Module):
             * planted_pair_loss(
                 images[batch.planted], images[batch.clean], positive[batch.planted], negative[batch.planted], scale
             ),
-            "patch": 2.0
-            * patch_loss(patches, coverage, batch.located, positive, negative, self.patch_scale.exp().clamp(max=100)),
+            "patch": sum(
+                patch_loss(of_block, coverage, batch.located, positive, negative, self.patch_scale.exp().clamp(max=100))
+                for of_block in patches
+            ),
         }
 
     def _embed(self, images: Tensor, dropped: float) -> tuple[Tensor, Tensor]:

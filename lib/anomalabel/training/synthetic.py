@@ -8,8 +8,8 @@ from scipy import ndimage
 
 FloatImage = NDArray[np.float32]
 
-MINIMUM_CONTRAST = 0.15
-MAXIMUM_CONTRAST = 0.5
+MINIMUM_CONTRAST = 0.25
+MAXIMUM_CONTRAST = 0.65
 BODY_LEVEL = 0.08
 
 
@@ -46,9 +46,9 @@ def plant_lesion(image: FloatImage, generator: np.random.Generator) -> tuple[Flo
 
 
 def _blob(shape: tuple[int, ...], centre: NDArray[np.int64], generator: np.random.Generator) -> FloatImage:
-    """A soft-edged irregular ellipse, 3 to 12 percent of the image's side in radius."""
+    """A soft-edged irregular ellipse, 3.5 to 13 percent of the image's side in radius."""
     side = min(shape)
-    radii = side * generator.uniform(0.03, 0.12) * generator.uniform(0.7, 1.3, size=2)
+    radii = side * generator.uniform(0.035, 0.13) * generator.uniform(0.7, 1.3, size=2)
     angle = generator.uniform(0, np.pi)
     rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
     rows, columns = rows - centre[0], columns - centre[1]
