@@ -394,6 +394,6 @@ def test_version(anomalabel):
 
 def test_the_installed_command_says_one_line_and_nothing_else(tmp_path):
     command = [sys.executable, "-m", "anomalabel.cli", "detect", missing(tmp_path), "--out", tmp_path / "out"]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, env={**os.environ, "COLUMNS": "80"})
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "COLUMNS": "80"})
     assert_refused(Run(ended.returncode, ended.stdout, ended.stderr), tmp_path / "out", "missing.nii.gz does not exist")
     assert ended.stdout == ""

@@ -179,7 +179,7 @@ def _identity(
     settings = (config.model_dump_json(), prompts.model_dump_json(), request.method, str(request.seed))
     digest = hashlib.sha256("\n".join((model.identity.weights_sha256, *settings)).encode())
     digest.update(volume.affine_ras.tobytes())
-    digest.update(np.ascontiguousarray(volume.array))
+    digest.update(np.ascontiguousarray(volume.array).data)
     return digest.hexdigest()
 
 

@@ -49,10 +49,17 @@ class ModelFacts:
 
 
 def list_models() -> tuple[ListedModel, ...]:
-    """The embedded model, the short names of the hub, and everything pulled."""
+    """The embedded model, the short names of the hub, and everything pulled.
+
+    Raises:
+        ModelError: the models folder may not be read.
+    """
     folder = models_folder()
-    pulled = {path.name: path for path in sorted(folder.iterdir())} if folder.is_dir() else {}
-    pulled = {name: path for name, path in pulled.items() if (path / CONFIG_FILE).is_file()}
+    try:
+        entries = sorted(folder.iterdir()) if folder.is_dir() else []
+        pulled = {path.name: path for path in entries if (path / CONFIG_FILE).is_file()}
+    except OSError as error:
+        raise ModelError(f"{folder} cannot be read: {error}.", "Set ANOMALABEL_MODELS to a readable folder.") from error
     names = dict.fromkeys((EMBEDDED, *HUB_NAMES, *pulled))
     return tuple(
         ListedModel(name, find_model_folder(EMBEDDED) if name == EMBEDDED else pulled.get(name)) for name in names

@@ -90,14 +90,18 @@ def _point_text_tower_at_itself(folder: Path) -> None:
 
 
 def _copy(source: Path, folder: Path) -> None:
-    read_config(source)
-    find_weights(source)
-    shutil.copytree(source, folder)
+    try:
+        read_config(source)
+        find_weights(source)
+        shutil.copytree(source, folder)
+    except OSError as error:
+        raise ModelError(
+            f"{source} cannot be copied: {error}.", "Check that its files may be read and that there is enough space."
+        ) from error
 
 
 def _fetch(repository: str, folder: Path) -> None:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
 
     try:
         snapshot_download(repository, local_dir=folder, allow_patterns=[CONFIG_FILE])
@@ -106,7 +110,7 @@ def _fetch(repository: str, folder: Path) -> None:
         for named in {text.get("hf_model_name"), text.get("hf_tokenizer_name")} - {None, repository}:
             missing = [file for file in TEXT_FILES if not (folder / file).is_file()]
             snapshot_download(named, local_dir=folder, allow_patterns=missing)
-    except (HFValidationError, OSError, *_transport_errors()) as error:
+    except _fetching_errors() as error:
         raise ModelError(
             f"{repository} cannot be fetched from the hub: {first_line(error)}.",
             "On a machine without network copy the model's folder here and use `anomalabel models pull NAME --from "
@@ -114,7 +118,9 @@ def _fetch(repository: str, folder: Path) -> None:
         ) from error
 
 
-def _transport_errors() -> tuple[type[Exception], ...]:
-    """What a broken proxy raises: huggingface_hub speaks HTTP through another package in each of its main versions."""
+def _fetching_errors() -> tuple[type[Exception], ...]:
+    """No network, a bad name, a broken proxy; each main version of huggingface_hub speaks HTTP by another package."""
+    from huggingface_hub.errors import HFValidationError
+
     loaded = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
-    return tuple(module.HTTPError for module in loaded)
+    return (HFValidationError, OSError, *(module.HTTPError for module in loaded))

@@ -91,7 +91,7 @@ class TimmTower:
             )
         self._trunk = trunk
         self._head = visual.head
-        self.blocks = trunk.blocks
+        self.blocks = nn.ModuleList(trunk.blocks)
         self.depth = len(self.blocks)
         self.width = int(trunk.embed_dim)
         self.prefix_tokens = int(trunk.num_prefix_tokens)

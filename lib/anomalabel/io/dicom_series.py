@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,14 +93,26 @@ def files_of_series(folder: Path, series_uid: str | None) -> list[DicomFile]:
         return series[series_uid]
     listed = "; ".join(str(summary) for summary in list_series(folder))
     if series_uid is None:
-        raise ImageReadError(f"{folder} holds {len(series)} DICOM series: {listed}.", "Choose one by its UID (--series).")
+        raise ImageReadError(
+            f"{folder} holds {len(series)} DICOM series: {listed}.", "Choose one by its UID (--series)."
+        )
     raise ImageReadError(f"{folder} holds no series {series_uid}; it holds {listed}.", "Give one of these UIDs.")
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """All files, sorted; unlike `Path.rglob` it does not pass over a folder that may not be read."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    paths = [Path(parent, name) for parent, _, names in os.walk(folder, onerror=fail) for name in names]
+    return sorted(path for path in paths if path.is_file())
 
 
 def _image_files(folder: Path) -> dict[str, list[DicomFile]]:
     """Files with pixels below `folder`, by Series Instance UID."""
     series: dict[str, list[DicomFile]] = defaultdict(list)
-    for path in sorted(entry for entry in folder.rglob("*") if entry.is_file()):
+    for path in _files_below(folder):
         with path.open("rb") as stream:
             head = stream.read(PREAMBLE_BYTES + len(DICOM_MAGIC))
         if not is_dicom(head, path.suffix):

@@ -48,17 +48,17 @@ def _fill(template: str, config: AnatomyConfig, side: str) -> list[str]:
     if any(unicodedata.category(letter) == "Cs" for letter in template):
         raise PromptError(f"The {side} prompt '{template}' is no valid text.", "Write it in UTF-8.")
     try:
-        fields = [field for field in Formatter().parse(template) if field[1] is not None]
+        parsed = list(Formatter().parse(template))
     except ValueError as error:
         raise PromptError(f"The {side} prompt '{template}' has unmatched braces.", "Write {{ for a brace.") from error
-    names = {name for _, name, _, _ in fields}
+    names = {name for _, name, _, _ in parsed if name is not None}
     unknown = sorted(names - set(PLACEHOLDERS))
     if unknown:
         raise PromptError(
             f"The {side} prompt '{template}' names the unknown placeholder {{{unknown[0]}}}.",
             "Known are {condition}, {anatomy} and {modality}.",
         )
-    if any(layout or conversion for _, _, layout, conversion in fields):
+    if any(layout or conversion for _, _, layout, conversion in parsed):
         raise PromptError(
             f"The {side} prompt '{template}' has a placeholder with a format.", "Write the name alone: {condition}."
         )
