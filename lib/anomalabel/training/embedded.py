@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -79,7 +80,7 @@ class EmbeddedTraining:
     seed: int = 0
 
 
-def model_config(settings: EmbeddedTraining, vocabulary: int) -> dict[str, object]:
+def model_config(settings: EmbeddedTraining, vocabulary: int) -> dict[str, Any]:
     """The model's `open_clip_config.json`."""
     return {
         "model_cfg": {
@@ -150,7 +151,7 @@ def train_embedded(
             else:
                 losses = step.losses(batches.draw(), dropped)
         optimiser.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()  # type: ignore[union-attr]
+        torch.stack(list(losses.values())).sum().backward()
         torch.nn.utils.clip_grad_norm_(step.parameters(), 1.0)
         optimiser.step()
         report(part, {name: float(loss.detach()) for name, loss in losses.items()})
@@ -199,6 +200,7 @@ class _Step(torch.nn.Module):
             ]
         )
         scale = self.model.logit_scale.exp().clamp(max=100)
+        patch_scale = self.patch_scale.exp().clamp(max=100)
         return {
             "caption": 0.5 * caption_loss(images, captions, same, scale),
             "status": status_loss(images, positive, negative, batch.diseased, scale),
@@ -206,10 +208,9 @@ class _Step(torch.nn.Module):
             * planted_pair_loss(
                 images[batch.planted], images[batch.clean], positive[batch.planted], negative[batch.planted], scale
             ),
-            "patch": sum(
-                patch_loss(of_block, coverage, batch.located, positive, negative, self.patch_scale.exp().clamp(max=100))
-                for of_block in patches
-            ),
+            "patch": torch.stack(
+                [patch_loss(of_block, coverage, batch.located, positive, negative, patch_scale) for of_block in patches]
+            ).sum(),
         }
 
     def _embed(self, images: Tensor, dropped: float) -> tuple[Tensor, Tensor]:
