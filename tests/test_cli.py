@@ -258,6 +258,16 @@ def test_a_file_where_the_results_should_go(anomalabel, scan, tmp_path):
     assert (tmp_path / "results").read_text() == "mine"
 
 
+def test_images_after_a_bad_image_are_looked_at_all_the_same(detect, scan, tmp_path):
+    ended = detect(tmp_path / "missing.nii.gz", scan, tmp_path / "gone.nii.gz")
+    assert ended.code == 2
+    assert "missing.nii.gz" in ended.err
+    assert "gone.nii.gz" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    written = sorted(path.name.split(".", 1)[1] for path in (tmp_path / "out").iterdir())
+    assert written == ["findings.json", "heatmap.nrrd", "overlay.png"]
+
+
 def test_results_before_a_bad_image_are_kept(detect, scan, tmp_path):
     run = detect(scan, missing(tmp_path))
     assert run.code == 2

@@ -19,7 +19,7 @@ from rich.text import Text
 
 from anomalabel import __version__
 from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, parse_settings
-from anomalabel.errors import AnomaLabelError, writable
+from anomalabel.errors import AnomaLabelError, ImageReadError, writable
 
 BAD_INPUT = 2
 DEBUG = "--debug"
@@ -98,14 +98,24 @@ def detect(
     check_stems(images)
     check_folder(out)
     pipeline = DetectionPipeline(device)
+    refused: list[ImageReadError] = []
     with _slices_bar() as watch:
         for image in images:
-            result = pipeline.detect(image, request, watch(image.name), series)
+            try:
+                result = pipeline.detect(image, request, watch(image.name), series)
+            except ImageReadError as error:
+                refused.append(error)
+                if len(images) > 1:
+                    _say(f"{image.name}: not read, the others go on.", "red")
+                continue
             paths = output_paths(out, image)
             write_result(result, paths)
             _say(f"{result.report.image}: {len(result.report.findings)} findings, {paths.overlay}")
             for warning in result.report.warnings:
                 _say(f"  {warning}", "yellow")
+    if refused:
+        causes = " ".join(error.cause for error in refused)
+        raise ImageReadError(causes, refused[0].remedy)
 
 
 @app.command()
