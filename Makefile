@@ -36,7 +36,7 @@ $(STAMP): setup.py requirements.lock
 # Names and versions only; for Python 3.10 to 3.12.
 lock:
 	$(BIN)/uv pip compile setup.py --all-extras --universal --python-version 3.10 --quiet \
-		--no-header --no-annotate --no-emit-index-url --output-file requirements.lock
+		--no-header --no-annotate --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) demo_output
