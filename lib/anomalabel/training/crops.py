@@ -7,11 +7,10 @@ import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
 
-FloatImage = NDArray[np.float32]
+from anomalabel.training.synthetic import BODY_LEVEL, FloatImage
 
 TRIES = 20
 MINIMUM_BODY = 0.4
-BODY_LEVEL = 0.08
 
 
 def crop_beside(both: FloatImage, generator: np.random.Generator) -> FloatImage | None:
