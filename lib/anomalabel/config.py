@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from anomalabel.errors import ConfigError
 
 Planes = Literal["acquisition", "all"]
-Method = Literal["clap", "plp"]
+Method = Literal["clap", "plp", "intensity", "normal_bank"]
 
 EMBEDDED = "embedded"
 BIOMEDCLIP = "biomedclip"
@@ -166,6 +166,27 @@ class FindingSettings(Settings):
     maximum_count: int = Field(default=50, ge=1, description="the highest-scoring ones are kept, the rest is said")
 
 
+class NormalBankSettings(Settings):
+    """Nearest neighbours among patch features of healthy images (method normal_bank)."""
+
+    pooling: int = Field(default=3, ge=1, le=15, description="features are means over this many patches squared; odd")
+    standardise: bool = Field(default=False, description="each channel by mean and sd of the healthy patches")
+    metric: Literal["l2", "cosine"] = "cosine"
+    balance_levels: bool = Field(default=True, description="levels count alike, however many channels each has")
+    maximum_patches: int = Field(default=4096, ge=1, description="a seeded sample of the healthy patches is kept")
+    slices_a_volume: int = Field(default=16, ge=1, description="of a healthy volume, evenly spread")
+    score_share: float = Field(
+        default=0.03, gt=0, le=1, description="image score = mean of this share of a slice's patches, the farthest ones"
+    )
+    batch_size: int = Field(default=8, ge=1, description="slices encoded together")
+
+    @model_validator(mode="after")
+    def _centred(self) -> NormalBankSettings:
+        if self.pooling % 2 == 0:
+            raise ValueError("pooling must be odd, so that a patch lies in the middle of its neighbourhood")
+        return self
+
+
 class AnatomyConfig(Settings):
     """One file of `configs/`: what is looked at, with which words, and how."""
 
@@ -178,6 +199,7 @@ class AnatomyConfig(Settings):
     preprocessing: PreprocessingSettings = Field(default_factory=PreprocessingSettings)
     slices: SliceSettings = Field(default_factory=SliceSettings)
     attention: AttentionSettings = Field(default_factory=AttentionSettings)
+    normal_bank: NormalBankSettings = Field(default_factory=NormalBankSettings)
     findings: FindingSettings = Field(default_factory=FindingSettings)
 
 

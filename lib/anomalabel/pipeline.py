@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,14 @@ import numpy as np
 
 from anomalabel.attention.clap import region_threshold
 from anomalabel.backbones.device import Precision, choose_device
+from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.image_text import ImageTextModel
-from anomalabel.backbones.loading import load_model
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
-from anomalabel.detectors import ClapDetector, Detection, Progress
+from anomalabel.detectors import Detection, Progress
+from anomalabel.detectors.base import Detector, PreparedImage, no_progress
+from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
 from anomalabel.errors import ImageReadError, writable
-from anomalabel.finding import Finding, FindingsReport, Heatmap, PromptTexts, Threshold
+from anomalabel.finding import Finding, FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
 from anomalabel.localization.findings import extract_findings
 from anomalabel.preprocessing.prepare import prepare_volume
@@ -49,8 +52,15 @@ class DetectionPipeline:
         choose_device(device)
         self._device = device
         self._precision: Precision = precision
-        self._models: dict[str, ImageTextModel] = {}
+        self._models: dict[str, NamedEncoders] = {}
         self._loading = threading.Lock()
+
+    def encoders(self, backbone: str) -> NamedEncoders:
+        """The encoders of a name, each loaded on first use."""
+        with self._loading:
+            if backbone not in self._models:
+                self._models[backbone] = NamedEncoders(backbone, self._device, self._precision)
+            return self._models[backbone]
 
     def model(self, backbone: str) -> ImageTextModel:
         """The image-text model, loaded on first use.
@@ -58,20 +68,49 @@ class DetectionPipeline:
         Raises:
             ModelError: there is no such model or it cannot be loaded.
         """
-        with self._loading:
-            if backbone not in self._models:
-                self._models[backbone] = load_model(backbone, self._device, self._precision)
-            return self._models[backbone]
+        return self.encoders(backbone).image_text_model()
+
+    def detector(
+        self, request: DetectionRequest, healthy: Sequence[Path] = (), progress: Progress | None = None
+    ) -> Detector:
+        """The detector of a request, to be used for several images.
+
+        Args:
+            request: method, config, model, prompts and seed.
+            healthy: images that the method learns from; methods that need none do not read them.
+            progress: called with healthy images read and in all.
+
+        Raises:
+            AnomaLabelError: no healthy images where the method needs them, one that cannot be read, or a bad config,
+                prompt or model.
+        """
+        config = apply_request(load_config(request.config), request)
+        builder = BUILDERS[request.method]
+        prompts = _prompts(config, request)
+        told = progress or no_progress
+        needed = tuple(healthy) if builder.needs_healthy else ()
+        shots = []
+        for done, path in enumerate(needed):
+            told(done, len(needed))
+            shots.append(prepare_image(read_volume(path), config))
+        told(len(needed), len(needed))
+        context = BuildContext(config, prompts, self.encoders(request.backbone), tuple(shots), request.seed)
+        return build_detector(request.method, context)
 
     def warm(self, backbone: str = EMBEDDED) -> None:
         """Load a model and run it once, so that the first user does not wait for either."""
         config = load_config("chest_xray")
         picture = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
         volume = Volume(picture, np.eye(4), source="warm-up", spatial_dims=2)
-        self._detect(volume, config, DetectionRequest(config=config.name, backbone=backbone), _no_progress)
+        self._detect(volume, config, DetectionRequest(config=config.name, backbone=backbone))
 
     def detect(
-        self, source: Path, request: DetectionRequest, progress: Progress | None = None, series_uid: str | None = None
+        self,
+        source: Path,
+        request: DetectionRequest,
+        progress: Progress | None = None,
+        series_uid: str | None = None,
+        detector: Detector | None = None,
     ) -> DetectionResult:
         """Take one image through the house.
 
@@ -80,28 +119,55 @@ class DetectionPipeline:
             request: what to look for and with what.
             progress: called with slices done and slices in all; raising `Cancelled` in it stops the work.
             series_uid: which series of a DICOM folder.
+            detector: what `detector` gave for the same request; None builds it here, without healthy images.
 
         Raises:
             AnomaLabelError: bad image, config, prompt or model; says what to do.
         """
         config = apply_request(load_config(request.config), request)
-        return self._detect(read_volume(source, series_uid), config, request, progress or _no_progress)
+        return self._detect(read_volume(source, series_uid), config, request, progress, detector)
 
     def _detect(
-        self, volume: Volume, config: AnatomyConfig, request: DetectionRequest, progress: Progress
+        self,
+        volume: Volume,
+        config: AnatomyConfig,
+        request: DetectionRequest,
+        progress: Progress | None = None,
+        detector: Detector | None = None,
     ) -> DetectionResult:
-        prompts = render_prompts(config, request)
-        model = self.model(request.backbone)
-        detector = ClapDetector(model, prompts, config, request.method, request.seed)
-        prepared = prepare_volume(volume, config.preprocessing)
-        positions = slice_positions(
-            volume, config.slices.planes, prepared.seen, config.preprocessing.foreground.minimum_slice_fraction
-        )
-        detection = detector.detect(prepared, volume.affine_ras, positions, progress)
+        prompts = _prompts(config, request)
+        encoders = self.encoders(request.backbone)
+        if detector is None:
+            context = BuildContext(config, prompts, encoders, seed=request.seed)
+            detector = build_detector(request.method, context)
+        image = prepare_image(volume, config)
+        detection = detector.detect(image.prepared, image.affine_ras, image.positions, progress or no_progress)
         if not np.isfinite(detection.anomaly_map).any():
             raise ImageReadError(f"Nothing was seen in {volume.source}.", "Turn the foreground mask off in the config.")
-        report = _report(volume, config, request, prompts, model, detection)
+        unknown: tuple[str, ...] = ()
+        if BUILDERS[request.method].uses_prompts:
+            unknown = encoders.image_text_model().unknown_words((*prompts.positive, *prompts.negative))
+        report = _report(volume, config, request, prompts, detector.identity, unknown, detection)
         return DetectionResult(volume, detection.anomaly_map, report)
+
+
+def prepare_image(volume: Volume, config: AnatomyConfig) -> PreparedImage:
+    """A volume as every method takes it.
+
+    Raises:
+        ImageReadError: the volume shows nothing.
+    """
+    prepared = prepare_volume(volume, config.preprocessing)
+    minimum = config.preprocessing.foreground.minimum_slice_fraction
+    positions = slice_positions(volume, config.slices.planes, prepared.seen, minimum)
+    return PreparedImage(prepared, volume.affine_ras, positions, volume.source)
+
+
+def _prompts(config: AnatomyConfig, request: DetectionRequest) -> PromptTexts:
+    """The texts of a request; none for methods that read none."""
+    if BUILDERS[request.method].uses_prompts:
+        return render_prompts(config, request)
+    return PromptTexts(positive=(), negative=())
 
 
 def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyConfig:
@@ -137,7 +203,8 @@ def _report(
     config: AnatomyConfig,
     request: DetectionRequest,
     prompts: PromptTexts,
-    model: ImageTextModel,
+    model: ModelIdentity,
+    unknown_words: Sequence[str],
     detection: Detection,
 ) -> FindingsReport:
     anomaly_map = detection.anomaly_map
@@ -153,7 +220,7 @@ def _report(
     return FindingsReport(
         image=_image_name(volume.source),
         method=request.method,
-        model=model.identity,
+        model=model,
         config=config.name,
         prompts=prompts,
         image_score=detection.image_score,
@@ -168,16 +235,16 @@ def _report(
             max=float(np.nanmax(anomaly_map)),
         ),
         findings=tuple(kept),
-        warnings=tuple(_warnings(volume, config, prompts, model, detection, found, kept)),
+        warnings=tuple(_warnings(volume, config, model, unknown_words, detection, found, kept)),
     )
 
 
 def _identity(
-    volume: Volume, config: AnatomyConfig, request: DetectionRequest, prompts: PromptTexts, model: ImageTextModel
+    volume: Volume, config: AnatomyConfig, request: DetectionRequest, prompts: PromptTexts, model: ModelIdentity
 ) -> str:
     """One hash of all that decides a result: the voxels wherever they lie, the settings, the texts and the weights."""
     settings = (config.model_dump_json(), prompts.model_dump_json(), request.method, str(request.seed))
-    digest = hashlib.sha256("\n".join((model.identity.weights_sha256, *settings)).encode())
+    digest = hashlib.sha256("\n".join((model.weights_sha256, *settings)).encode())
     digest.update(volume.affine_ras.tobytes())
     digest.update(np.ascontiguousarray(volume.array).data)
     return digest.hexdigest()
@@ -192,8 +259,8 @@ def _image_name(source: str) -> str:
 def _warnings(
     volume: Volume,
     config: AnatomyConfig,
-    prompts: PromptTexts,
-    model: ImageTextModel,
+    model: ModelIdentity,
+    unknown_words: Sequence[str],
     detection: Detection,
     found: list[Finding],
     kept: list[Finding],
@@ -201,14 +268,13 @@ def _warnings(
     """What a reader must know before trusting the result."""
     warnings = ["The threshold is relative to this image: a healthy image gets findings too."]
     bound = config.attention.specificity_bound
-    if detection.prompt_specificity < bound:
+    if detection.prompt_specificity is not None and detection.prompt_specificity < bound:
         warnings.append(
             f"The map hardly depends on its prompt (specificity {detection.prompt_specificity:.2f}, bound {bound:g}): "
             "an empty or nonsense text gives nearly the same one."
         )
-    unknown = model.unknown_words((*prompts.positive, *prompts.negative))
-    if unknown:
-        warnings.append(f"The model {model.identity.name} never saw these words: {', '.join(unknown)}.")
+    if unknown_words:
+        warnings.append(f"The model {model.name} never saw these words: {', '.join(unknown_words)}.")
     if volume.nonfinite_voxels:
         warnings.append(f"{volume.nonfinite_voxels} voxels hold no number; they were not looked at.")
     if not volume.spacing_known:
@@ -216,7 +282,3 @@ def _warnings(
     if len(kept) < len(found):
         warnings.append(f"Only the {len(kept)} highest-scoring of {len(found)} findings are listed.")
     return warnings
-
-
-def _no_progress(done: int, total: int) -> None:
-    """Nobody is watching."""

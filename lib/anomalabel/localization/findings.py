@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import uuid
 
-import cc3d
 import numpy as np
+from scipy import ndimage
 
 from anomalabel.finding import Finding, Index, Point
 from anomalabel.volume import LPS_FROM_RAS, FloatArray, Matrix
@@ -33,13 +33,14 @@ def extract_findings(
         uncertainty: (Z, Y, X), or None.
     """
     above = np.nan_to_num(anomaly_map, nan=-np.inf) > threshold
-    labels = cc3d.connected_components(above, connectivity=26)
-    statistics = cc3d.statistics(labels)
+    # SciPy, since cc3d 4.1.1 fails on some thin arrays.
+    labels, _ = ndimage.label(above, np.ones((3, 3, 3)))
+    sizes = np.bincount(labels.ravel())
     voxel_mm3 = float(abs(np.linalg.det(affine_ras[:3, :3])))
     findings = []
-    for number, box in enumerate(statistics["bounding_boxes"]):
-        volume_mm3 = float(statistics["voxel_counts"][number]) * voxel_mm3
-        if number == 0 or volume_mm3 < minimum_volume_mm3:
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        volume_mm3 = float(sizes[number]) * voxel_mm3
+        if volume_mm3 < minimum_volume_mm3:
             continue
         inside = labels[box] == number
         values = anomaly_map[box]

@@ -1,10 +1,9 @@
-"""One detector per method: from a prepared volume to an anomaly map on the source grid."""
+"""CLAP and PLP: where the attention for disease texts exceeds that for health texts."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,47 +16,21 @@ from anomalabel.attention.information_bottleneck import attention_maps, draw_noi
 from anomalabel.attention.specificity import CONTROL_TEXTS, prompt_specificity
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.config import AnatomyConfig, Method
+from anomalabel.detectors.base import Detection, Progress, evenly_spread
 from anomalabel.errors import ModelError
-from anomalabel.finding import PromptTexts
+from anomalabel.finding import ModelIdentity, PromptTexts
+from anomalabel.localization.framed_slices import MapCanvas, frame_position
 from anomalabel.preprocessing.framing import SquareFrame
-from anomalabel.preprocessing.prepare import PreparedVolume, prepare_slice
-from anomalabel.preprocessing.slices import SlicePosition, extract_slice, insert_slice, slice_spacing_mm
+from anomalabel.preprocessing.prepare import PreparedVolume
+from anomalabel.preprocessing.slices import SlicePosition
 from anomalabel.volume import FloatArray, Matrix
-
-Progress = Callable[[int, int], None]
-"""Called with slices done and slices in all; may raise Cancelled."""
 
 SPECIFICITY_SLICES = 4
 """Slices of a volume, evenly spread, on which prompt specificity is measured."""
 
 
 @dataclass(frozen=True)
-class Detection:
-    """What a detector found out about one volume.
-
-    Args:
-        anomaly_map: (Z, Y, X) float32 on the source grid, larger = more anomalous, NaN where nothing was seen.
-        image_score: probability of the disease texts against the health texts, 0 to 1; of a volume the largest slice's.
-        prompt_specificity: see attention.specificity.
-    """
-
-    anomaly_map: FloatArray
-    image_score: float
-    prompt_specificity: float
-
-
-class Detector(Protocol):
-    """A method that turns a prepared volume into an anomaly map."""
-
-    def detect(
-        self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress
-    ) -> Detection:
-        """Look at the slices at `positions` of a volume and put the maps back on its grid."""
-        ...
-
-
-@dataclass(frozen=True)
-class _FramedSlice:
+class _PlacedSlice:
     """Where one slice belongs, how it sits in the model's input, and which of its patches hold body."""
 
     position: SlicePosition
@@ -72,7 +45,7 @@ class _SliceAttention:
     A volume's worth of these is kept, so they hold no pixels.
     """
 
-    framed: _FramedSlice
+    framed: _PlacedSlice
     maps: FloatArray
     probability: float
     specificity: float | None
@@ -88,7 +61,7 @@ class ClapDetector:
         model: frozen image-text model.
         prompts: texts for and against the disease; a side's vector is the mean of its texts' vectors.
         config: preprocessing of slices and attention constants.
-        method: "clap", or "plp" for the disease texts alone.
+        method: "clap", or "plp" for the disease texts alone, in the map and in the image score.
         seed: of the bottleneck's noise.
 
     Raises:
@@ -107,21 +80,21 @@ class ClapDetector:
         self._mapped = self._texts if method == "clap" else self._texts[:1]
         self._controls = model.encode_texts(CONTROL_TEXTS)
 
+    @property
+    def identity(self) -> ModelIdentity:
+        return self._model.identity
+
     def detect(
         self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress
     ) -> Detection:
         """See `Detector.detect`. Memory beyond the volume's does not grow with the number of slices."""
         attended = list(self._attend(prepared, affine_ras, positions, progress))
         ranges = self._ranges(attended)
-        total = np.zeros(prepared.scaled.shape, dtype=np.float32)
-        count = np.zeros(prepared.scaled.shape, dtype=np.uint8)
+        canvas = MapCanvas(prepared.scaled.shape, affine_ras)
         for slice_attention in attended:
-            self._place(slice_attention, ranges, total, count, affine_ras)
-        seen = prepared.seen & (count > 0)
-        anomaly_map = np.full(total.shape, np.nan, dtype=np.float32)
-        np.divide(total, count, out=anomaly_map, where=seen)
+            canvas.add(slice_attention.framed.position, self._on_slice(slice_attention, ranges))
         return Detection(
-            anomaly_map=anomaly_map,
+            anomaly_map=canvas.mean(prepared.seen),
             image_score=max(slice_attention.probability for slice_attention in attended),
             prompt_specificity=float(np.mean([one.specificity for one in attended if one.specificity is not None])),
         )
@@ -144,16 +117,9 @@ class ClapDetector:
 
     def _frame(
         self, prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition
-    ) -> tuple[_FramedSlice, FloatArray]:
-        seen = extract_slice(prepared.seen, affine_ras, position)
-        image = prepare_slice(extract_slice(prepared.scaled, affine_ras, position), self._preprocessing)
-        spacing_mm = slice_spacing_mm(affine_ras, position)
-        frame = SquareFrame.around((seen.shape[0], seen.shape[1]), spacing_mm, self._model.side, seen)
-        rows, columns = self._model.tower.grid
-        height, width = self._model.side // rows, self._model.side // columns
-        body = frame.to_model(seen.astype(np.float32))[: rows * height, : columns * width]
-        patches = body.reshape(rows, height, columns, width).max(axis=(1, 3))
-        return _FramedSlice(position, frame, patches > 0), frame.to_model(image)
+    ) -> tuple[_PlacedSlice, FloatArray]:
+        framed = frame_position(prepared, affine_ras, position, self._model.side, self._preprocessing)
+        return _PlacedSlice(position, framed.frame, framed.seen_patches(self._model.tower.grid)), framed.image
 
     def _maps(self, images: Tensor, texts: Tensor) -> FloatArray:
         """(N, texts, rows, columns) of images (N, side, side).
@@ -173,38 +139,26 @@ class ClapDetector:
         return maps.transpose(0, 1).float().cpu().numpy()
 
     def _probabilities(self, images: Tensor) -> list[float]:
+        """Of clap, the disease texts' softmax against the health texts'; of plp, the disease texts' sigmoid alone."""
         tower = self._model.tower
         with torch.inference_mode():
             last = tower.depth - 1
             vectors = tower.embed_from(tower.tokens_after(self._model.normalise(images), last), last).float()
-            cosine = functional.normalize(vectors, dim=-1) @ self._texts.T
-            return (self._model.logit_scale * cosine).softmax(-1)[:, 0].tolist()
+            logits = self._model.logit_scale * functional.normalize(vectors, dim=-1) @ self._mapped.T
+            return (logits.softmax(-1) if len(self._mapped) == 2 else logits.sigmoid())[:, 0].tolist()
 
     def _ranges(self, attended: Sequence[_SliceAttention]) -> list[tuple[float, float]]:
         """Lowest and highest attention of each prompt over all seen patches."""
         values = np.concatenate([one.maps[:, one.framed.seen_patches] for one in attended], axis=1)
         return [(float(row.min()), float(row.max())) for row in values]
 
-    def _place(
-        self,
-        slice_attention: _SliceAttention,
-        ranges: Sequence[tuple[float, float]],
-        total: FloatArray,
-        count: NDArray[np.uint8],
-        affine_ras: Matrix,
-    ) -> None:
-        framed = slice_attention.framed
+    def _on_slice(self, slice_attention: _SliceAttention, ranges: Sequence[tuple[float, float]]) -> FloatArray:
         scaled = [scale_to_unit(part, *bounds) for part, bounds in zip(slice_attention.maps, ranges, strict=True)]
         difference = scaled[0] - scaled[1] if len(scaled) == 2 else scaled[0]
-        on_slice = framed.frame.to_source(difference)
-        reached = np.isfinite(on_slice)
-        of_total = extract_slice(total, affine_ras, framed.position)
-        of_count = extract_slice(count, affine_ras, framed.position)
-        insert_slice(total, affine_ras, framed.position, of_total + np.where(reached, on_slice, 0))
-        insert_slice(count, affine_ras, framed.position, of_count + reached)
+        return slice_attention.framed.frame.to_source(difference)
 
     def _specificity(
-        self, framed: Sequence[_FramedSlice], images: Tensor, maps: FloatArray, wanted: Sequence[int]
+        self, framed: Sequence[_PlacedSlice], images: Tensor, maps: FloatArray, wanted: Sequence[int]
     ) -> dict[int, float]:
         """Prompt specificity of the wanted slices of a batch, by their number in it; numbers outside it are ignored."""
         numbers = [number for number in wanted if 0 <= number < len(framed)]
@@ -215,8 +169,3 @@ class ClapDetector:
             seen = framed[number].seen_patches
             values[number] = prompt_specificity(maps[number][0][seen], controls[:, seen])
         return values
-
-
-def evenly_spread(count: int, wanted: int) -> tuple[int, ...]:
-    """At most `wanted` of the numbers 0 to count - 1, evenly spread, first and last among them."""
-    return tuple(dict.fromkeys(int(number) for number in np.linspace(0, count - 1, min(wanted, count)).round()))

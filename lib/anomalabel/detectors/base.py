@@ -1,0 +1,74 @@
+"""What every method takes and gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from anomalabel.finding import ModelIdentity
+from anomalabel.preprocessing.prepare import PreparedVolume
+from anomalabel.preprocessing.slices import SlicePosition
+from anomalabel.volume import FloatArray, Matrix
+
+Progress = Callable[[int, int], None]
+"""Called with slices done and slices in all; may raise Cancelled."""
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What a detector found out about one volume.
+
+    Args:
+        anomaly_map: (Z, Y, X) float32 on the source grid, larger = more anomalous, NaN where nothing was seen.
+        image_score: larger = more anomalous; each method says in its own words what it is, and for a volume how the
+            slices' scores become one.
+        prompt_specificity: see attention.specificity; None for methods without prompts.
+    """
+
+    anomaly_map: FloatArray
+    image_score: float
+    prompt_specificity: float | None = None
+
+
+@dataclass(frozen=True)
+class PreparedImage:
+    """An image as detectors take it: a healthy one to learn from, or one to look at.
+
+    Args:
+        prepared: intensities in [0, 1] and which voxels are body.
+        affine_ras: (4, 4), index (i, j, k) to RAS millimetres.
+        positions: the slices to look at, at least one.
+        source: for messages.
+    """
+
+    prepared: PreparedVolume
+    affine_ras: Matrix
+    positions: tuple[SlicePosition, ...]
+    source: str = ""
+
+
+class Detector(Protocol):
+    """A method, ready: holds weights and settings and nothing that changes what it answers."""
+
+    @property
+    def identity(self) -> ModelIdentity:
+        """Which weights its answers come from."""
+        ...
+
+    def detect(
+        self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress
+    ) -> Detection:
+        """Look at the slices at `positions` of a volume and put the maps back on its grid."""
+        ...
+
+
+def no_progress(done: int, total: int) -> None:
+    """Nobody is watching."""
+
+
+def evenly_spread(count: int, wanted: int) -> tuple[int, ...]:
+    """At most `wanted` of the numbers 0 to count - 1, evenly spread, first and last among them."""
+    return tuple(dict.fromkeys(int(number) for number in np.linspace(0, count - 1, min(wanted, count)).round()))
