@@ -26,6 +26,7 @@ setup(
     package_data={
         "anomalabel_configs": ["*.yaml"],
         "anomalabel.backbones": ["embedded_weights/*"],
+        "anomalabel.evaluation.report": ["templates/*"],
         "anomalabel.explain": ["templates/*"],
     },
     install_requires=[

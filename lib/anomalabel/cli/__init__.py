@@ -9,16 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, get_args
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import MofNCompleteColumn, TextColumn
 from rich.table import Table
 from rich.text import Text
 
 from anomalabel import __version__
-from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, parse_settings
+from anomalabel.cli.evaluate import evaluate
+from anomalabel.cli.terminal import Device, bar_of, say, terminal
+from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, Method, parse_settings
 from anomalabel.errors import AnomaLabelError, ImageReadError, writable
 
 BAD_INPUT = 2
@@ -27,17 +29,9 @@ DEBUG = "--debug"
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="Image-text models: list, pull, check.")
 train = typer.Typer(no_args_is_help=True, help="Train a model.")
+app.command()(evaluate)
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
-
-terminal = Console()
-
-
-class MethodName(str, Enum):
-    """Methods of `detect`: CLAP, or positive prompts alone (PLP)."""
-
-    clap = "clap"
-    plp = "plp"
 
 
 class PlanesName(str, Enum):
@@ -45,9 +39,6 @@ class PlanesName(str, Enum):
 
     acquisition = "acquisition"
     all = "all"
-
-
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 
 
 @app.callback(invoke_without_command=True)
@@ -66,7 +57,10 @@ def detect(
     images: Annotated[list[Path], typer.Argument(help="Image files or DICOM folders.", readable=False)],
     out: Annotated[Path, typer.Option(help="Folder for heatmaps, findings and overlays.", readable=False)],
     config: Annotated[str, typer.Option(help="Name of a shipped config, or a YAML file.")] = "brain_mri",
-    method: Annotated[MethodName, typer.Option()] = MethodName.clap,
+    method: Annotated[str, typer.Option(help=", ".join(get_args(Method)))] = "clap",
+    healthy: Annotated[
+        list[Path] | None, typer.Option(help="Folder of healthy images, for methods that learn from them; repeatable.")
+    ] = None,
     model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
     positive: Annotated[list[str] | None, typer.Option(help="Text for the disease; repeatable.")] = None,
     negative: Annotated[list[str] | None, typer.Option(help="Text for health; repeatable.")] = None,
@@ -79,12 +73,13 @@ def detect(
     device: Device = "auto",
 ) -> None:
     """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
+    from anomalabel.evaluation.datasets.listing import list_images
     from anomalabel.outputs import check_folder, check_stems, output_paths, write_result
     from anomalabel.pipeline import DetectionPipeline
 
     values = {
         "config": config,
-        "method": method.value,
+        "method": method,
         "backbone": model,
         "positive": tuple(positive) if positive else None,
         "negative": tuple(negative) if negative else None,
@@ -98,21 +93,23 @@ def detect(
     check_stems(images)
     check_folder(out)
     pipeline = DetectionPipeline(device)
+    learnt = [listed.image for folder in healthy or [] for listed in list_images(folder)]
     refused: list[ImageReadError] = []
     with _slices_bar() as watch:
+        detector = pipeline.detector(request, learnt, watch("healthy images"))
         for image in images:
             try:
-                result = pipeline.detect(image, request, watch(image.name), series)
+                result = pipeline.detect(image, request, watch(image.name), series, detector)
             except ImageReadError as error:
                 refused.append(error)
                 if len(images) > 1:
-                    _say(f"{image.name}: not read, the others go on.", "red")
+                    say(f"{image.name}: not read, the others go on.", "red")
                 continue
             paths = output_paths(out, image)
             write_result(result, paths)
-            _say(f"{result.report.image}: {len(result.report.findings)} findings, {paths.overlay}")
+            say(f"{result.report.image}: {len(result.report.findings)} findings, {paths.overlay}")
             for warning in result.report.warnings:
-                _say(f"  {warning}", "yellow")
+                say(f"  {warning}", "yellow")
     if refused:
         causes = " ".join(error.cause for error in refused)
         raise ImageReadError(causes, refused[0].remedy)
@@ -169,7 +166,7 @@ def models_pull(
 
     with terminal.status(f"Pulling {name}"):
         folder = pull_model(name, source, stored_as)
-    _say(f"{folder.name}: {folder}")
+    say(f"{folder.name}: {folder}")
 
 
 @models.command("check")
@@ -187,25 +184,45 @@ def models_check(name: Annotated[str, typer.Argument()] = EMBEDDED, device: Devi
 @train.command("embedded")
 def train_embedded_model(
     manifest: Annotated[Path, typer.Option(help="CSV: image, mask, boxes, anatomy, modality, condition, part.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model.")],
-    minutes: Annotated[float, typer.Option(help="Length of the training.")] = 29.0,
-    seed: Annotated[int, typer.Option()] = 0,
-    start_from: Annotated[Path | None, typer.Option(help="Folder of an embedded model to go on from.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the model; an interrupted training there goes on.")],
+    teacher: Annotated[
+        str | None, typer.Option(help="timm network whose features are distilled first: NAME, or NAME@WEIGHTS_FILE.")
+    ] = None,
+    distil_steps: Annotated[int, typer.Option(min=0, help="Steps of distilling, with --teacher.")] = 4400,
+    text_steps: Annotated[int, typer.Option(min=0, help="Steps of the texts alone.")] = 600,
+    align_steps: Annotated[int, typer.Option(min=0, help="Steps of images and texts together.")] = 1500,
+    leave_out: Annotated[str | None, typer.Option(help="Anatomy whose images are left out, to be judged on.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    seed: Annotated[int, typer.Option(min=0)] = 0,
 ) -> None:
     """Train the small image-text model that ships with the package."""
+    from anomalabel.backbones.device import choose_device
+    from anomalabel.backbones.timm_features import TimmFeatures
+    from anomalabel.outputs import check_folder
     from anomalabel.training.embedded import EmbeddedTraining, train_embedded
     from anomalabel.training.manifest import load_training_images
+    from anomalabel.training.plan import PLAN
 
-    with _bar("reading", MofNCompleteColumn()) as (bar, task):
+    check_folder(out)
+    settings = EmbeddedTraining(distil_steps=distil_steps, text_steps=text_steps, align_steps=align_steps, seed=seed)
+    network = None
+    if teacher is not None:
+        name, _, weights = teacher.partition("@")
+        network = TimmFeatures(name, Path(weights) if weights else None).to(choose_device(device))
+        network.eval().requires_grad_(False)
+    with bar_of("reading", MofNCompleteColumn()) as (bar, task):
         images = load_training_images(manifest, lambda done, total: bar.update(task, completed=done, total=total))
-    with _bar("training", TextColumn("{task.fields[losses]}"), losses="") as (bar, task):
+    plan = PLAN
+    if leave_out is not None:
+        images, plan = images.without(leave_out), PLAN.without(leave_out)
+    with bar_of("training", TextColumn("{task.fields[losses]}"), losses="") as (bar, task):
 
-        def show(part: float, losses: dict[str, float]) -> None:
+        def show(phase: str, part: float, losses: dict[str, float]) -> None:
             text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            bar.update(task, completed=part, total=1.0, losses=text)
+            bar.update(task, completed=part, total=1.0, losses=f"{phase}: {text}")
 
-        train_embedded(images, out, EmbeddedTraining(minutes=minutes, seed=seed), show, start_from)
-    _say(f"written: {out}")
+        train_embedded(images, out, settings, show, network, plan, device)
+    say(f"written: {out}")
 
 
 def main() -> None:
@@ -221,34 +238,12 @@ def main() -> None:
         sys.exit(BAD_INPUT)
 
 
-def _say(text: str, style: str = "") -> None:
-    """One line, whatever brackets and bytes a file name has."""
-    terminal.print(Text(writable(text), style), soft_wrap=True)
-
-
-@contextmanager
-def _bar(title: str, *columns: Any, **fields: Any) -> Iterator[tuple[Progress, Any]]:
-    parts = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*parts, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
-        yield bar, bar.add_task(title, total=None, **fields)
-
-
 @contextmanager
 def _slices_bar() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
-    with _bar("", MofNCompleteColumn()) as (bar, task):
+    with bar_of("", MofNCompleteColumn()) as (bar, task):
 
         def watch(name: str) -> Callable[[int, int], None]:
             bar.reset(task, description=writable(name), total=None)
             return lambda done, total: bar.update(task, completed=done, total=total)
 
         yield watch
-
-
-if __name__ == "__main__":
-    main()
