@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as functional
 
 from anomalabel.backbones.hub import HUB_NAMES
-from anomalabel.backbones.loading import CONFIG_FILE, find_model_folder, load_model, models_folder
+from anomalabel.backbones.loading import find_model_folder, is_model_folder, load_model, models_folder
 from anomalabel.config import EMBEDDED
 from anomalabel.errors import ModelError
 
@@ -57,7 +57,7 @@ def list_models() -> tuple[ListedModel, ...]:
     folder = models_folder()
     try:
         entries = sorted(folder.iterdir()) if folder.is_dir() else []
-        pulled = {path.name: path for path in entries if (path / CONFIG_FILE).is_file()}
+        pulled = {path.name: path for path in entries if is_model_folder(path)}
     except OSError as error:
         raise ModelError(f"{folder} cannot be read: {error}.", "Set ANOMALABEL_MODELS to a readable folder.") from error
     names = dict.fromkeys((EMBEDDED, *HUB_NAMES, *pulled))

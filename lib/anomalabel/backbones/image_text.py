@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from anomalabel.backbones.embedded_model import EmbeddedModel
 from anomalabel.backbones.towers import ImageTower, image_tower, normaliser
 from anomalabel.errors import PromptError
 from anomalabel.finding import ModelIdentity
@@ -43,7 +44,7 @@ class ImageTextModel(Protocol):
 
 
 class OpenClipModel:
-    """Any open_clip model whose image tower is a ViT, frozen, on one device.
+    """Any open_clip model whose image tower is a ViT, or the embedded model, frozen, on one device.
 
     Args:
         model: on any device; moved, frozen and set to `dtype` (text tower: float32).
@@ -54,7 +55,7 @@ class OpenClipModel:
 
     def __init__(
         self,
-        model: open_clip.CLIP | open_clip.CustomTextCLIP,
+        model: open_clip.CLIP | open_clip.CustomTextCLIP | EmbeddedModel,
         tokenizer: open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer,
         identity: ModelIdentity,
         device: torch.device,

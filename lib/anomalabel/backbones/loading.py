@@ -13,7 +13,9 @@ from typing import Any
 
 import open_clip
 from safetensors import SafetensorError
+from torch import nn
 
+from anomalabel.backbones import embedded_model
 from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.config import BIOMEDCLIP, EMBEDDED
@@ -21,7 +23,11 @@ from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
 
 CONFIG_FILE = "open_clip_config.json"
-WEIGHT_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.safetensors", "open_clip_pytorch_model.bin")
+WEIGHT_FILES = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 """In open_clip's own order of preference, so that the hash is that of the file it loads."""
 
 MERGES_FILE = "bpe_merges.txt.gz"
@@ -61,7 +67,7 @@ def find_model_folder(name_or_path: str) -> Path:
     pulled, folder = models_folder() / name_or_path, Path(name_or_path)
     # A name that is too long for the file system is no model either.
     with suppress(OSError):
-        if folder.name == name_or_path and (pulled / CONFIG_FILE).is_file():
+        if folder.name == name_or_path and is_model_folder(pulled):
             return pulled
         if name_or_path and folder.is_dir():
             return folder
@@ -78,7 +84,8 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
 
     Args:
         name_or_path: "embedded", "biomedclip" or another pulled name, or a folder that holds
-            `open_clip_config.json`, weights and, where the config names one, a Hugging Face tokenizer.
+            `open_clip_config.json`, weights and, where the config names one, a Hugging Face tokenizer; or what
+            `anomalabel train embedded` writes.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: of the image tower; "auto" is bfloat16 where the hardware has it.
 
@@ -87,11 +94,11 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
     """
     folder = find_model_folder(name_or_path)
     where = choose_device(device)
-    config = read_config(folder)
+    if not embedded_model.is_embedded_folder(folder):
+        read_config(folder)
     weights = find_weights(folder)
     try:
-        model = open_clip.create_model(f"local-dir:{folder}", **_text_override(folder, config))
-        tokenizer = _load_tokenizer(folder)
+        model, tokenizer = _load_parts(folder)
         vocabulary = _read_vocabulary(folder)
     except LOADING_ERRORS as error:
         raise ModelError(
@@ -103,13 +110,18 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
     return OpenClipModel(model, tokenizer, identity, where, dtype, vocabulary)
 
 
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder describes an image-text model."""
+    return (folder / CONFIG_FILE).is_file() or embedded_model.is_embedded_folder(folder)
+
+
 def find_weights(folder: Path) -> Path:
     """The weights file of a model folder.
 
     Raises:
         ModelError: the folder holds none.
     """
-    for name in WEIGHT_FILES:
+    for name in (embedded_model.WEIGHTS_FILE, *WEIGHT_FILES):
         if (folder / name).is_file():
             return folder / name
     raise ModelError(
@@ -144,6 +156,16 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not isinstance(parts, dict) or not all(isinstance(parts.get(key), dict) for key in ("vision_cfg", "text_cfg")):
         raise ModelError(f"{path} describes no vision_cfg and text_cfg.", "Copy or pull the model again.")
     return config
+
+
+def _load_parts(folder: Path) -> tuple[nn.Module, open_clip.SimpleTokenizer | open_clip.tokenizer.HFTokenizer]:
+    """Network and tokenizer of a model folder."""
+    if embedded_model.is_embedded_folder(folder):
+        model = embedded_model.load_embedded(folder)
+        length = model.settings.context_length
+        return model, open_clip.SimpleTokenizer(bpe_path=str(folder / MERGES_FILE), context_length=length)
+    config = read_config(folder)
+    return open_clip.create_model(f"local-dir:{folder}", **_text_override(folder, config)), _load_tokenizer(folder)
 
 
 def _text_override(folder: Path, config: dict[str, Any]) -> dict[str, Any]:

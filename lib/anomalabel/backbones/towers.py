@@ -11,6 +11,7 @@ from open_clip.transformer import VisionTransformer
 from torch import Tensor, nn
 
 from anomalabel.backbones.blocks import run_blocks
+from anomalabel.backbones.hybrid import HybridTower
 from anomalabel.errors import ModelError
 
 
@@ -115,11 +116,13 @@ class TimmTower:
 
 
 def image_tower(visual: nn.Module) -> ImageTower:
-    """The split view of an open_clip vision module.
+    """The split view of an open_clip vision module or of the embedded model's.
 
     Raises:
         ModelError: the module is no vision transformer that can be cut at a block.
     """
+    if isinstance(visual, HybridTower):
+        return visual
     if isinstance(visual, VisionTransformer):
         return NativeTower(visual)
     if isinstance(visual, TimmModel):

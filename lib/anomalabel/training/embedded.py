@@ -1,53 +1,56 @@
-"""Trains the small image-text model that ships with the package."""
+"""Trains the small image-text model that ships with the package: teacher's features, then texts, then both together."""
 
 from __future__ import annotations
 
 import json
 import math
-import shutil
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
 import torch
-import torch.nn.functional as functional
-from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from anomalabel.backbones.blocks import run_blocks
-from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES, read_config
-from anomalabel.backbones.towers import image_tower, normaliser
+from anomalabel.backbones.device import choose_device
+from anomalabel.backbones.embedded_model import EmbeddedModel, EmbeddedSettings, save_embedded
+from anomalabel.backbones.hybrid import HybridSettings
+from anomalabel.backbones.loading import MERGES_FILE, VOCABULARY_FILE
+from anomalabel.errors import ConfigError
+from anomalabel.training.alignment import AlignmentStep, LossWeights, text_loss
 from anomalabel.training.captions import every_wording
-from anomalabel.training.images import Batch, BatchMaker, BatchPlan, TrainingImages
-from anomalabel.training.initialisation import initialise_for_few_images
-from anomalabel.training.losses import caption_loss, patch_loss, planted_pair_loss, status_loss
+from anomalabel.training.checkpoint import (
+    Checkpoint,
+    HistoryEntry,
+    read_checkpoint,
+    remove_checkpoint,
+    write_checkpoint,
+)
+from anomalabel.training.curves import draw_curves
+from anomalabel.training.distillation import (
+    FeatureStatistics,
+    PictureSource,
+    Teacher,
+    channels_of,
+    distillation_step,
+    measure_statistics,
+)
+from anomalabel.training.images import BatchMaker, BatchPlan, TrainingImages
+from anomalabel.training.plan import PLAN
+from anomalabel.training.textures import draw_texture_picture
 from anomalabel.training.tokenizer import known_words, learn_merges, vocabulary_size, write_merges
 
-SUPERVISED_BLOCKS = (5, 8, 11)
-"""Blocks whose patches are tied to the texts, so that every depth keeps where things are."""
+Report = Callable[[str, float, dict[str, float]], None]
+"""Called after each step with the phase's name, the part of all steps that is done (0 to 1) and the losses."""
 
-SIDE = 224
-TEXT_BATCH = 128
-PATCH = 16
-
-PLAN = BatchPlan(
-    singles={
-        ("brain", "glioma"): 2,
-        ("brain", "meningioma"): 1,
-        ("brain", "pituitary"): 1,
-        ("brain", "multiple sclerosis"): 1,
-        ("breast", "benign"): 1,
-        ("breast", "malignant"): 1,
-        ("breast", "healthy"): 1,
-        ("chest", "healthy"): 2,
-        ("chest", "pneumonia"): 2,
-    },
-    planted={"brain": 5, "breast": 1, "chest": 1},
-    crops={"brain": 2, "breast": 1},
-)
+PHASES = ("distil", "text", "align")
+CHECKPOINT_EVERY = 200
+STATISTICS_BATCHES = 8
+WARMUP_STEPS = 100
+LOWEST_RATE = 0.01
+"""Of the peak learning rate, at the end of each phase."""
 
 
 @dataclass(frozen=True)
@@ -55,191 +58,248 @@ class EmbeddedTraining:
     """How the embedded model is trained.
 
     Args:
-        minutes: wall-clock length; the learning rate falls to zero over it.
-        dropped_patches: share of patches left out of each image in the first part (FLIP, Li et al. 2023).
-        dense_from: part of the time, 0 to 1, from which whole images are shown.
-        text_only: part of the time in which the text tower alone learns which wordings mean the same; without it the
-            image tower has nothing to point at, and both stand still for many minutes.
+        distil_steps: of `batch` images; none are taken without a teacher.
+        distil_side: pixels along the pictures of that phase; convolutions learned on small ones serve large ones.
+        text_steps: in which the text tower alone learns which wordings mean the same, so that images meet a space that
+            already has a shape.
+        align_steps: of images and texts together.
+        texture_share: share of pictures made of chance, not of patients, in the first phase.
+        frozen: parts of the trunk that stay as distilled in the last phase; they see every pixel and cost the most.
+        trunk_rate: learning rate of the rest of the trunk in the last phase, relative to the others'.
     """
 
-    minutes: float = 29.0
-    width: int = 192
-    depth: int = 12
-    heads: int = 3
-    embedding: int = 192
-    text_width: int = 192
-    text_depth: int = 3
-    context_length: int = 64
+    distil_steps: int = 5200
+    text_steps: int = 400
+    align_steps: int = 1500
+    batch: int = 32
+    text_batch: int = 128
+    distil_side: int = 160
+    textures: int = 1500
+    texture_share: float = 0.4
+    distil_rate: float = 2e-3
+    text_rate: float = 1e-3
+    align_rate: float = 6e-4
+    trunk_rate: float = 0.2
+    frozen: tuple[str, ...] = ("conv1", "bn1", "layer1")
+    weight_decay: float = 0.03
     merges: int = 1500
-    learning_rate: float = 6e-4
-    text_only: float = 0.015
-    weight_decay: float = 0.05
-    warmup: float = 0.04
-    dropped_patches: float = 0.5
-    dense_from: float = 0.7
     seed: int = 0
+    image: HybridSettings = field(default_factory=HybridSettings)
+    text_width: int = 192
+    text_layers: int = 3
+    weights: LossWeights = field(default_factory=LossWeights)
 
 
-def model_config(settings: EmbeddedTraining, vocabulary: int) -> dict[str, Any]:
-    """The model's `open_clip_config.json`."""
-    return {
-        "model_cfg": {
-            "embed_dim": settings.embedding,
-            "custom_text": True,
-            "vision_cfg": {
-                "image_size": SIDE,
-                "layers": settings.depth,
-                "width": settings.width,
-                "head_width": settings.width // settings.heads,
-                "patch_size": PATCH,
-                "pool_type": "avg",
-            },
-            "text_cfg": {
-                "context_length": settings.context_length,
-                "vocab_size": vocabulary,
-                "width": settings.text_width,
-                "heads": settings.text_width // 64,
-                "layers": settings.text_depth,
-            },
-        },
-        "preprocess_cfg": {"mean": [0.3, 0.3, 0.3], "std": [0.28, 0.28, 0.28]},
-    }
+@dataclass(frozen=True)
+class _Phase:
+    """A stretch of steps with losses and parameters of its own."""
+
+    name: str
+    steps: int
+    losses: Callable[[], dict[str, Tensor]]
+    groups: list[dict[str, Any]]
+    learning: nn.Module
 
 
 def train_embedded(
     images: TrainingImages,
     folder: Path,
     settings: EmbeddedTraining,
-    report: Callable[[float, dict[str, float]], None],
-    start: Path | None = None,
+    report: Report,
+    teacher: Teacher | None = None,
+    plan: BatchPlan = PLAN,
+    device: str = "auto",
 ) -> None:
-    """Train and write `open_clip_config.json`, weights (float16) and tokenizer merges into `folder`.
+    """Train and write the model's settings, weights (float16), tokenizer merges, vocabulary and curves into `folder`.
+
+    Goes on from the folder's checkpoint if an earlier call with the same settings was interrupted.
 
     Args:
-        start: folder of an embedded model to go on from; None starts anew.
-        report: called after each step with the part of the time that is over (0 to 1) and the losses.
+        teacher: whose feature maps are distilled, and give the patch features their number of channels; None leaves
+            that phase out.
+        plan: what a batch of the last phase holds.
+        device: "auto", "cpu", "cuda" or "cuda:N"; the teacher is on it.
+
+    Raises:
+        ConfigError: the checkpoint is damaged or was written with other settings, or the plan asks for a kind of image
+            of which there is none.
+        ModelError: the device is not there.
     """
     torch.manual_seed(settings.seed)
     folder.mkdir(parents=True, exist_ok=True)
-    if start is None:
-        merges = learn_merges(every_wording(), settings.merges)
-        write_merges(folder / MERGES_FILE, merges)
-        config = model_config(settings, vocabulary_size(merges))
-        (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2))
-    else:
-        config = read_config(start)
-        for name in (MERGES_FILE, CONFIG_FILE):
-            shutil.copy(start / name, folder / name)
-    (folder / VOCABULARY_FILE).write_text(json.dumps(known_words(every_wording())))
-    model = open_clip.CustomTextCLIP(**{k: v for k, v in config["model_cfg"].items() if k != "custom_text"})
-    tokenizer = open_clip.SimpleTokenizer(bpe_path=str(folder / MERGES_FILE), context_length=settings.context_length)
-    if start is None:
-        initialise_for_few_images(model.visual)
-    else:
-        model.load_state_dict(load_file(start / WEIGHT_FILES[0]))
-    step = _Step(model, tokenizer, config)
-    batches = BatchMaker(images, PLAN, settings.seed)
-    optimiser = torch.optim.AdamW(_groups(step, settings), lr=settings.learning_rate, betas=(0.9, 0.98))
-    for part in _clock(settings.minutes * 60):
-        rate = min(part / settings.warmup, 1.0) * 0.5 * (1 + math.cos(math.pi * part))
-        for group in optimiser.param_groups:
-            group["lr"] = settings.learning_rate * max(rate, 0.01)
-        dropped = settings.dropped_patches if part < settings.dense_from else 0.0
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            if part < settings.text_only:
-                losses = step.text_losses(batches.draw_words(TEXT_BATCH))
-            else:
-                losses = step.losses(batches.draw(), dropped)
-        optimiser.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        torch.nn.utils.clip_grad_norm_(step.parameters(), 1.0)
-        optimiser.step()
-        report(part, {name: float(loss.detach()) for name, loss in losses.items()})
-    weights = {name: value.detach().half().contiguous() for name, value in model.state_dict().items()}
-    save_file(weights, folder / WEIGHT_FILES[0])
-
-
-class _Step(torch.nn.Module):
-    """One training step's forward pass."""
-
-    def __init__(self, model: open_clip.CustomTextCLIP, tokenizer: open_clip.SimpleTokenizer, config: dict) -> None:
-        super().__init__()
-        self.model = model
-        self.patch_scale = torch.nn.Parameter(torch.tensor(math.log(10.0)))
-        self._tokenizer = tokenizer
-        self._tower = image_tower(model.visual)
-        self._causal_mask: Tensor = model.text.attn_mask
-        model.visual.preprocess_cfg = config["preprocess_cfg"]
-        self._mean, self._std = normaliser(model.visual, torch.device("cpu"))
-
-    def text_losses(self, words: list[tuple[str, str]]) -> dict[str, Tensor]:
-        """Pairs of (wording, meaning): wordings of one meaning come together, others apart."""
-        texts = self._encode([[text for text, _ in words]])[0]
-        meanings = [meaning for _, meaning in words]
-        same = torch.tensor([[mine == theirs for theirs in meanings] for mine in meanings])
-        return {"text": caption_loss(texts, texts, same, self.model.logit_scale.exp().clamp(max=100))}
-
-    def losses(self, batch: Batch, dropped: float) -> dict[str, Tensor]:
-        tokens, kept = self._embed(batch.images, dropped)
-        last = self._tower.depth - 1
-        patches = []
-        for number, block in enumerate(self._tower.blocks):
-            tokens = run_blocks([block], tokens)
-            if number in SUPERVISED_BLOCKS:
-                patches.append(functional.normalize(self._tower.project_patches(tokens).float(), dim=-1))
-        images = functional.normalize(self._tower.embed_from(tokens, last).float(), dim=-1)
-        coverage = functional.avg_pool2d(batch.lesion[:, None], PATCH).flatten(1).gather(1, kept)
-        positive, negative, captions = self._encode([batch.positive, batch.negative, batch.captions])
-        same = torch.tensor(
-            [
-                [
-                    mine == theirs or words == others
-                    for theirs, others in zip(batch.meaning, batch.captions, strict=True)
-                ]
-                for mine, words in zip(batch.meaning, batch.captions, strict=True)
-            ]
+    described = json.dumps(asdict(settings), default=str)
+    checkpoint = read_checkpoint(folder, described)
+    if checkpoint is not None and (checkpoint.modules["statistics"] is None) != (teacher is None):
+        raise ConfigError(
+            f"The interrupted training in {folder} was started {'without' if teacher else 'with'} a teacher.",
+            "Go on as it was started, give another --out, or delete its checkpoint.",
         )
-        scale = self.model.logit_scale.exp().clamp(max=100)
-        patch_scale = self.patch_scale.exp().clamp(max=100)
+    merges = learn_merges(every_wording(), settings.merges)
+    write_merges(folder / MERGES_FILE, merges)
+    (folder / VOCABULARY_FILE).write_text(json.dumps(known_words(every_wording())), encoding="utf-8")
+    run = _Run(images, folder, settings, teacher, plan, vocabulary_size(merges), checkpoint, choose_device(device))
+    names = [name for name in PHASES if name != "distil" or teacher is not None]
+    remaining = names if checkpoint is None else names[names.index(checkpoint.phase) :]
+    total = sum(getattr(settings, f"{name}_steps") for name in names)
+    done = sum(getattr(settings, f"{name}_steps") for name in names if name not in remaining)
+    history: list[HistoryEntry] = [] if checkpoint is None else list(checkpoint.history)
+    for name in remaining:
+        first = checkpoint.step if checkpoint is not None and checkpoint.phase == name else 0
+        phase = run.phase(name, first)
+        optimiser = torch.optim.AdamW(phase.groups, betas=(0.9, 0.98), weight_decay=settings.weight_decay)
+        if first and checkpoint is not None:
+            optimiser.load_state_dict(checkpoint.modules["optimiser"])
+        peaks = [group["lr"] for group in phase.groups]
+        for step in range(first, phase.steps):
+            for group, peak in zip(optimiser.param_groups, peaks, strict=True):
+                group["lr"] = peak * _schedule(step, phase.steps)
+            losses = _take_step(phase, optimiser, run.device)
+            history.append((name, step, losses))
+            if (step + 1) % CHECKPOINT_EVERY == 0:
+                modules = {"optimiser": optimiser.state_dict(), **run.state(phase)}
+                write_checkpoint(folder, Checkpoint(described, name, step + 1, modules, history))
+            report(name, (done + step + 1) / total, losses)
+        done += phase.steps
+    save_embedded(run.model, folder)
+    draw_curves(history, folder / "curves.png")
+    remove_checkpoint(folder)
+
+
+class _Run:
+    """What all phases share: the model, the teacher with its statistics, and where pictures come from."""
+
+    def __init__(
+        self,
+        images: TrainingImages,
+        folder: Path,
+        settings: EmbeddedTraining,
+        teacher: Teacher | None,
+        plan: BatchPlan,
+        vocabulary: int,
+        checkpoint: Checkpoint | None,
+        device: torch.device,
+    ) -> None:
+        image = settings.image
+        if teacher is not None:
+            image = replace(image, feature_channels=channels_of(teacher, image.image_size, device))
+        shape = EmbeddedSettings(
+            image=image,
+            vocabulary=vocabulary,
+            text_width=settings.text_width,
+            text_heads=max(settings.text_width // 64, 1),
+            text_layers=settings.text_layers,
+        )
+        self.model = EmbeddedModel(shape).to(device)
+        self.model.visual.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.device = device
+        self._images, self._settings, self._teacher, self._plan = images, settings, teacher, plan
+        self._tokenizer = open_clip.SimpleTokenizer(
+            bpe_path=str(folder / MERGES_FILE), context_length=shape.context_length
+        )
+        # What the last phase lacks is told before hours of the first.
+        BatchMaker(images, plan, settings.seed)
+        self._statistics: FeatureStatistics | None = None
+        self._to_views: dict[str, Tensor] | None = None
+        if checkpoint is not None:
+            self.model.load_state_dict(checkpoint.modules["model"])
+            self._to_views = checkpoint.modules.get("to_views")
+            if checkpoint.modules["statistics"] is not None:
+                self._statistics = FeatureStatistics(*checkpoint.modules["statistics"]).to(device)
+
+    def state(self, phase: _Phase) -> dict[str, object]:
+        """For a checkpoint."""
+        known = self._statistics
+        views = phase.learning.to_views.state_dict() if isinstance(phase.learning, AlignmentStep) else None
         return {
-            "caption": 0.5 * caption_loss(images, captions, same, scale),
-            "status": status_loss(images, positive, negative, batch.diseased, scale),
-            "pair": 0.5
-            * planted_pair_loss(
-                images[batch.planted], images[batch.clean], positive[batch.planted], negative[batch.planted], scale
-            ),
-            "patch": torch.stack(
-                [patch_loss(of_block, coverage, batch.located, positive, negative, patch_scale) for of_block in patches]
-            ).sum(),
+            "model": self.model.state_dict(),
+            "statistics": None if known is None else (known.mean, known.std),
+            "to_views": views,
         }
 
-    def _embed(self, images: Tensor, dropped: float) -> tuple[Tensor, Tensor]:
-        """Tokens before the first block, class token first, and which patches (N, kept) they stand for."""
-        colour = (images[:, None].expand(-1, 3, -1, -1) - self._mean) / self._std
-        tokens = self._tower.embed(colour)
-        count = tokens.shape[1] - 1
-        order = torch.rand(tokens.shape[0], count).argsort(1)
-        kept = order[:, : count - int(count * dropped)]
-        chosen = tokens[:, 1:].gather(1, kept[..., None].expand(-1, -1, tokens.shape[-1]))
-        return torch.cat([tokens[:, :1], chosen], 1), kept
+    def phase(self, name: str, first: int) -> _Phase:
+        """A phase by name; pictures are drawn anew from step `first`."""
+        seed = self._settings.seed + first
+        if name == "distil":
+            return self._distil(seed)
+        maker = BatchMaker(self._images, self._plan, seed)
+        return self._text(maker) if name == "text" else self._align(maker, seed)
 
-    def _encode(self, lists: list[list[str]]) -> list[Tensor]:
-        codes = self._tokenizer([text for texts in lists for text in texts])
-        longest = int((codes != 0).sum(1).max())
-        longest += -longest % 8
-        self.model.text.attn_mask = self._causal_mask[:longest, :longest]
-        encoded = functional.normalize(self.model.encode_text(codes[:, :longest]).float(), dim=-1)
-        self.model.text.attn_mask = self._causal_mask
-        return list(encoded.split([len(texts) for texts in lists]))
+    def _distil(self, seed: int) -> _Phase:
+        settings, tower, teacher = self._settings, self.model.visual, self._teacher
+        if teacher is None:
+            raise ConfigError("There is no teacher to distil from.", "Name one, or train without that phase.")
+        source = PictureSource(_pictures(self._images, settings), seed)
+
+        def draw() -> Tensor:
+            return source.draw(settings.batch, settings.distil_side).to(self.device)
+
+        if self._statistics is None:
+            drawn = (draw() for _ in range(STATISTICS_BATCHES))
+            self._statistics = measure_statistics(teacher, drawn)
+        statistics = self._statistics
+
+        def losses() -> dict[str, Tensor]:
+            return {"imitation": distillation_step(tower, teacher, statistics, draw())}
+
+        parts = nn.ModuleList([tower.trunk, tower.fine_head, tower.coarse_head])
+        return _Phase("distil", settings.distil_steps, losses, _groups(parts, settings.distil_rate), parts)
+
+    def _text(self, maker: BatchMaker) -> _Phase:
+        model, settings = self.model, self._settings
+        return _Phase(
+            "text",
+            settings.text_steps,
+            lambda: text_loss(model, self._tokenizer, maker.draw_words(settings.text_batch)),
+            _groups(model.text, settings.text_rate),
+            model.text,
+        )
+
+    def _align(self, maker: BatchMaker, seed: int) -> _Phase:
+        settings, visual = self._settings, self.model.visual
+        step = AlignmentStep(self.model, self._tokenizer, self._teacher, self._statistics, settings.weights, seed)
+        if self._to_views is not None:
+            step.to_views.load_state_dict(self._to_views)
+        self.model.text.eval().requires_grad_(False)
+        # The statistics of batch normalisation stay those of all pictures; a batch of pairs has its own.
+        visual.trunk.eval()
+        for part in settings.frozen:
+            visual.trunk[part].requires_grad_(False)
+        convolutions = nn.ModuleList([visual.trunk, visual.fine_head, visual.coarse_head])
+        theirs = {id(parameter) for parameter in convolutions.parameters()}
+        groups = _groups(convolutions, settings.align_rate * settings.trunk_rate)
+        groups += _groups(step, settings.align_rate, theirs)
+        return _Phase("align", settings.align_steps, lambda: step.losses(maker.draw()), groups, step)
 
 
-def _groups(step: _Step, settings: EmbeddedTraining) -> list[dict[str, object]]:
-    decayed = [value for value in step.parameters() if value.ndim >= 2]
-    plain = [value for value in step.parameters() if value.ndim < 2]
-    return [{"params": decayed, "weight_decay": settings.weight_decay}, {"params": plain, "weight_decay": 0.0}]
+def _take_step(phase: _Phase, optimiser: torch.optim.Optimizer, device: torch.device) -> dict[str, float]:
+    with torch.autocast(device.type, dtype=torch.bfloat16):
+        losses = phase.losses()
+    optimiser.zero_grad(set_to_none=True)
+    torch.stack(list(losses.values())).sum().backward()
+    torch.nn.utils.clip_grad_norm_([p for p in phase.learning.parameters() if p.grad is not None], 1.0)
+    optimiser.step()
+    return {name: float(loss.detach()) for name, loss in losses.items()}
 
 
-def _clock(seconds: float) -> Iterator[float]:
-    start = time.monotonic()
-    while (part := (time.monotonic() - start) / seconds) < 1:
-        yield part
+def _schedule(step: int, steps: int) -> float:
+    """Linear warm-up, then half a cosine down to `LOWEST_RATE`."""
+    warm = min((step + 1) / min(WARMUP_STEPS, max(steps // 5, 1)), 1.0)
+    return max(warm * 0.5 * (1 + math.cos(math.pi * step / steps)), LOWEST_RATE)
+
+
+def _groups(module: nn.Module, rate: float, left_out: set[int] | None = None) -> list[dict[str, Any]]:
+    """Parameters that learn; weights decay, biases and norms do not."""
+    own = [p for p in module.parameters() if p.requires_grad and id(p) not in (left_out or set())]
+    return [
+        {"params": [p for p in own if p.ndim >= 2], "lr": rate},
+        {"params": [p for p in own if p.ndim < 2], "lr": rate, "weight_decay": 0.0},
+    ]
+
+
+def _pictures(images: TrainingImages, settings: EmbeddedTraining) -> list[tuple[np.ndarray, float]]:
+    """Texture pictures and each anatomy's images with their shares; every anatomy counts the same."""
+    generator = np.random.default_rng(settings.seed)
+    textures = np.stack([draw_texture_picture(generator) for _ in range(settings.textures)])
+    anatomies = sorted(set(images.anatomy.tolist()))
+    share = (1 - settings.texture_share) / len(anatomies)
+    return [(textures, settings.texture_share), *((images.image[images.anatomy == name], share) for name in anatomies)]

@@ -16,7 +16,9 @@ from anomalabel.io.read import read_volume
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import prepare_volume
 from anomalabel.preprocessing.slices import extract_slice, slice_positions, slice_spacing_mm
-from anomalabel.training.images import HEALTHY, TrainingImages
+from anomalabel.training.captions import CONDITIONS_OF, MODALITY_NAMES
+from anomalabel.training.facts import HEALTHY
+from anomalabel.training.images import TrainingImages
 from anomalabel.volume import FloatArray, Volume
 
 COLUMNS = ("image", "mask", "boxes", "anatomy", "modality", "condition", "part")
@@ -43,21 +45,36 @@ def read_manifest(path: Path) -> list[ManifestRow]:
     """All rows.
 
     Raises:
-        ConfigError: the file is missing or has other columns.
+        ConfigError: the file is missing, is no text, or has other columns.
     """
     try:
         with path.open(newline="", encoding="utf-8") as stream:
             reader = csv.DictReader(stream)
             if tuple(reader.fieldnames or ()) != COLUMNS:
                 raise ConfigError(f"{path} has the columns {reader.fieldnames}.", f"Give {', '.join(COLUMNS)}.")
-            return [ManifestRow(**row) for row in reader]
+            rows = list(reader)
     except OSError as error:
         raise ConfigError(f"The manifest {path} cannot be read: {error.strerror}.", "Name an existing CSV.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"The manifest {path} is no CSV in UTF-8.", "Name a CSV.") from error
+    for number, row in enumerate(rows, start=1):
+        if None in row or None in row.values():
+            raise ConfigError(f"Image {number} of {path} has not {len(COLUMNS)} values.", f"Give {', '.join(COLUMNS)}.")
+    return [ManifestRow(**row) for row in rows]
 
 
 def load_training_images(path: Path, progress: Callable[[int, int], None]) -> TrainingImages:
-    """The rows of part "train", volumes cut into slices of all three planes, each framed as in detection."""
+    """The rows of part "train", volumes cut into slices of all three planes, each framed as in detection.
+
+    Raises:
+        ConfigError: there are none, or one names what no caption has words for.
+        ImageReadError: an image cannot be read.
+    """
     rows = [row for row in read_manifest(path) if row.part == TRAIN]
+    if not rows:
+        raise ConfigError(f"{path} has no image of part '{TRAIN}'.", "Name the part of each image in its last column.")
+    for row in rows:
+        _check_words(row)
     columns: dict[str, list] = defaultdict(list)
     for number, row in enumerate(rows):
         progress(number, len(rows))
@@ -71,6 +88,18 @@ def load_training_images(path: Path, progress: Callable[[int, int], None]) -> Tr
             columns["plane"].append(plane)
             columns["condition"].append(row.condition if diseased else HEALTHY)
     return TrainingImages(**{name: np.array(values) for name, values in columns.items()})
+
+
+def _check_words(row: ManifestRow) -> None:
+    """Raise ConfigError unless captions have words for what a row says."""
+    conditions = (HEALTHY, *CONDITIONS_OF.get(row.anatomy, ()))
+    for word, known in (
+        (row.anatomy, CONDITIONS_OF),
+        (row.modality, MODALITY_NAMES),
+        (row.condition, conditions),
+    ):
+        if word not in known:
+            raise ConfigError(f"'{word}' of {row.image} is none of {', '.join(known)}.", "Correct the manifest.")
 
 
 def _slices(row: ManifestRow) -> Iterator[tuple[FloatArray, FloatArray, str]]:

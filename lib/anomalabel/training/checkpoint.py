@@ -1,0 +1,82 @@
+"""What an interrupted training goes on from."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from anomalabel.errors import ConfigError
+
+CHECKPOINT_FILE = "training_state.pt"
+
+READING_ERRORS = (
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    UnpicklingError,
+    ValueError,
+    struct.error,
+)
+"""What torch raises on damaged files."""
+
+HistoryEntry = tuple[str, int, dict[str, float]]
+"""Phase, step in it, losses."""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """State of a training between two steps.
+
+    Args:
+        settings: as text; a checkpoint of other settings is refused.
+        phase, step: the next step to take.
+        modules: state of everything that learns or remembers, by name.
+        history: losses so far.
+    """
+
+    settings: str
+    phase: str
+    step: int
+    modules: dict[str, Any]
+    history: list[HistoryEntry]
+
+
+def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+    """Write it whole or not at all."""
+    target = folder / CHECKPOINT_FILE
+    unfinished = target.with_suffix(".tmp")
+    torch.save(vars(checkpoint), unfinished)
+    unfinished.replace(target)
+
+
+def read_checkpoint(folder: Path, settings: str) -> Checkpoint | None:
+    """The folder's checkpoint, in main memory; None where there is none.
+
+    Raises:
+        ConfigError: it is damaged, or of a training with other settings.
+    """
+    path = folder / CHECKPOINT_FILE
+    if not path.is_file():
+        return None
+    try:
+        checkpoint = Checkpoint(**torch.load(path, map_location="cpu", weights_only=True))
+    except READING_ERRORS as error:
+        raise ConfigError(f"The checkpoint {path} cannot be read.", "Delete it to start anew.") from error
+    if checkpoint.settings != settings:
+        raise ConfigError(
+            f"{path} belongs to a training with other settings.", "Give the same ones, another --out, or delete it."
+        )
+    return checkpoint
+
+
+def remove_checkpoint(folder: Path) -> None:
+    """After the last step."""
+    (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
