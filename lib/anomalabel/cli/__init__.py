@@ -204,11 +204,12 @@ def train_embedded_model(
     from anomalabel.training.plan import PLAN
 
     check_folder(out)
+    where = choose_device(device)
     settings = EmbeddedTraining(distil_steps=distil_steps, text_steps=text_steps, align_steps=align_steps, seed=seed)
     network = None
     if teacher is not None:
         name, _, weights = teacher.partition("@")
-        network = TimmFeatures(name, Path(weights) if weights else None).to(choose_device(device))
+        network = TimmFeatures(name, Path(weights) if weights else None).to(where)
         network.eval().requires_grad_(False)
     with bar_of("reading", MofNCompleteColumn()) as (bar, task):
         images = load_training_images(manifest, lambda done, total: bar.update(task, completed=done, total=total))
