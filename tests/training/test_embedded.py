@@ -18,8 +18,9 @@ from anomalabel.backbones.timm_features import TimmFeatures
 from anomalabel.errors import ConfigError
 from anomalabel.training import embedded
 from anomalabel.training.checkpoint import CHECKPOINT_FILE
-from anomalabel.training.embedded import EmbeddedTraining, train_embedded
+from anomalabel.training.embedded import train_embedded
 from anomalabel.training.images import BatchPlan, TrainingImages
+from anomalabel.training.settings import EmbeddedTraining
 
 SMALL = EmbeddedTraining(
     distil_steps=4,
@@ -208,7 +209,7 @@ def test_nor_does_a_training_whose_teacher_came_or_went(
         folder = tmp_path / str(number)
         with pytest.raises(Interrupted):
             train_embedded(images, folder, SMALL, Witness(until=3), first, plan, "cpu")
-        with pytest.raises(ConfigError, match=f"{'with' if first else 'without'} a teacher"):
+        with pytest.raises(ConfigError, match="images or teacher"):
             train_embedded(images, folder, SMALL, Witness(), then, plan, "cpu")
 
 

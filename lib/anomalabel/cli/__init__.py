@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
@@ -188,9 +188,9 @@ def train_embedded_model(
     teacher: Annotated[
         str | None, typer.Option(help="timm network whose features are distilled first: NAME, or NAME@WEIGHTS_FILE.")
     ] = None,
-    distil_steps: Annotated[int, typer.Option(min=0, help="Steps of distilling, with --teacher.")] = 4400,
-    text_steps: Annotated[int, typer.Option(min=0, help="Steps of the texts alone.")] = 600,
-    align_steps: Annotated[int, typer.Option(min=0, help="Steps of images and texts together.")] = 1500,
+    distil_steps: Annotated[int | None, typer.Option(min=0, help="Steps of distilling, with --teacher.")] = None,
+    text_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the texts alone.")] = None,
+    align_steps: Annotated[int | None, typer.Option(min=0, help="Steps of images and texts together.")] = None,
     leave_out: Annotated[str | None, typer.Option(help="Anatomy whose images are left out, to be judged on.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     seed: Annotated[int, typer.Option(min=0)] = 0,
@@ -199,13 +199,16 @@ def train_embedded_model(
     from anomalabel.backbones.device import choose_device
     from anomalabel.backbones.timm_features import TimmFeatures
     from anomalabel.outputs import check_folder
-    from anomalabel.training.embedded import EmbeddedTraining, train_embedded
+    from anomalabel.training.embedded import train_embedded
     from anomalabel.training.manifest import load_training_images
     from anomalabel.training.plan import PLAN
+    from anomalabel.training.settings import EmbeddedTraining
 
     check_folder(out)
     where = choose_device(device)
-    settings = EmbeddedTraining(distil_steps=distil_steps, text_steps=text_steps, align_steps=align_steps, seed=seed)
+    steps = {"distil_steps": distil_steps, "text_steps": text_steps, "align_steps": align_steps}
+    given: dict[str, Any] = {name: count for name, count in steps.items() if count is not None}
+    settings = EmbeddedTraining(seed=seed, **given)
     network = None
     if teacher is not None:
         name, _, weights = teacher.partition("@")
