@@ -170,11 +170,15 @@ def test_layers_that_a_tower_does_not_have(tiny_clip, layers):
 def test_a_hybrid_tower_gives_its_distilled_features():
     model = HybridModel(torch.float32)
     images = torch.rand(2, 64, 64)
-    fine, coarse = HybridPatchEncoder(model).patch_features(images)
+    encoder = HybridPatchEncoder(model)
+    fine, coarse, text = encoder.patch_features(images)
+    assert len(encoder.level_weights) == 3
     with torch.inference_mode():
         expected = model.tower.patch_features(model.tower.feature_maps(model.normalise(images)))
     assert fine.shape == (2, 3, 8, 8)
     assert coarse.shape == (2, 5, 4, 4)
+    assert text.shape == (2, 192, 4, 4)
+    assert text.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
     torch.testing.assert_close(fine, expected[0])
     torch.testing.assert_close(coarse, expected[1])
 

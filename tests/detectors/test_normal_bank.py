@@ -26,6 +26,7 @@ class TextureEncoder:
 
     identity = ModelIdentity(name="texture", weights_sha256="3" * 64)
     side = SIDE
+    level_weights: tuple[float, ...] = ()
 
     def __init__(self) -> None:
         self.asked = 0

@@ -74,7 +74,8 @@ def test_patch_vectors_average_a_neighbourhood_and_share_the_finest_grid():
 @pytest.mark.parametrize("metric", ["l2", "cosine"])
 @pytest.mark.parametrize("standardise", [False, True])
 @pytest.mark.parametrize("balance_levels", [False, True])
-def test_a_bank_is_what_its_settings_say(metric, standardise, balance_levels):
+@pytest.mark.parametrize("weights", [(), (1.0, 3.0)])
+def test_a_bank_is_what_its_settings_say(metric, standardise, balance_levels, weights):
     chosen = NormalBankSettings(pooling=1, metric=metric, standardise=standardise, balance_levels=balance_levels)
     shots, test = [patches(seed, ((3, 4), (5, 4))) for seed in (0, 1)], patches(2, ((3, 4), (5, 4)))
 
@@ -89,12 +90,13 @@ def test_a_bank_is_what_its_settings_say(metric, standardise, balance_levels):
             part = (
                 (mine - healthy[level].mean(0)) / healthy[level].std(0) if standardise else mine / healthy[level].std()
             )
+            part = part * (weights[level] if weights else 1)
             parts.append(part / np.sqrt(part.shape[1]) if balance_levels else part)
         joined = np.concatenate(parts, axis=1)
         return joined / np.linalg.norm(joined, axis=1, keepdims=True) if metric == "cosine" else joined
 
     expected = slow_nearest(scaled(test), np.concatenate([scaled(shot) for shot in shots])).reshape(4, 4)
-    np.testing.assert_allclose(NormalBank(shots, chosen, seed=0).distances([test])[0], expected, rtol=1e-4)
+    np.testing.assert_allclose(NormalBank(shots, chosen, 0, weights).distances([test])[0], expected, rtol=1e-4)
 
 
 def test_unseen_patches_are_neither_in_the_bank_nor_scored():

@@ -22,6 +22,7 @@ class Counting:
     """Block means of 4 x 4 and 8 x 8 pixels of a 16-pixel square; counts the images it was asked about."""
 
     side = 16
+    level_weights: tuple[float, ...] = ()
 
     def __init__(self, name="counting") -> None:
         self.identity = ModelIdentity(name=name, weights_sha256="2" * 64)

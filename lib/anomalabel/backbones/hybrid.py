@@ -12,6 +12,7 @@ from typing import Any
 
 import timm
 import torch
+import torch.nn.functional as functional
 from timm.layers import build_sincos2d_pos_embed
 from timm.models.vision_transformer import Block
 from torch import Tensor, nn
@@ -98,6 +99,11 @@ class HybridTower(nn.Module):
     def patch_features(self, maps: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """The distilled features of the trunk's maps at strides 8 and 16, (N, channels, rows, columns) each."""
         return self.fine_head(maps[0]), self.coarse_head(maps[1])
+
+    def patch_embeddings(self, maps: tuple[Tensor, Tensor]) -> Tensor:
+        """Unit vectors (N, embedding, rows, columns) in the text's space, from the trunk's maps."""
+        patches = self.project_patches(run_blocks(self.blocks, self.tokens(maps[1])))
+        return functional.normalize(patches, dim=-1).transpose(1, 2).unflatten(2, self.grid)
 
     def tokens(self, coarse: Tensor) -> Tensor:
         """The trunk's map at stride 16 to the tokens (N, T, width) that enter the first block."""

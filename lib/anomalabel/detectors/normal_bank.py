@@ -54,7 +54,7 @@ class NormalBankDetector:
             chosen = evenly_spread(len(image.positions), self._settings.slices_a_volume)
             positions = [image.positions[number] for number in chosen]
             slices += self._extract(image.prepared, image.affine_ras, positions)
-        self._bank = NormalBank(slices, self._settings, seed)
+        self._bank = NormalBank(slices, self._settings, seed, encoder.level_weights)
 
     @property
     def identity(self) -> ModelIdentity:

@@ -53,15 +53,19 @@ class FeatureScale:
 
     Args:
         mean, std: of each level, (C_l,) per channel or () for all channels.
-        settings: metric, and whether levels count alike.
+        weights: how much each level counts.
+        settings: metric, and whether levels count alike whatever their number of channels.
     """
 
     mean: tuple[Tensor, ...]
     std: tuple[Tensor, ...]
+    weights: tuple[float, ...]
     settings: NormalBankSettings
 
     @classmethod
-    def of(cls, vectors: Sequence[Tensor], settings: NormalBankSettings) -> FeatureScale:
+    def of(
+        cls, vectors: Sequence[Tensor], settings: NormalBankSettings, weights: tuple[float, ...] = ()
+    ) -> FeatureScale:
         """Measured on (P, C_l) vectors of healthy patches.
 
         Without standardisation a level is divided by its overall deviation, so that no level drowns the others, and the
@@ -73,11 +77,13 @@ class FeatureScale:
         else:
             mean = [level.new_zeros(()) for level in vectors]
             std = [level.std(correction=0) for level in vectors]
-        return cls(tuple(mean), tuple(one.clamp_min(SMALLEST_DEVIATION) for one in std), settings)
+        deviations = tuple(one.clamp_min(SMALLEST_DEVIATION) for one in std)
+        return cls(tuple(mean), deviations, weights or (1.0,) * len(vectors), settings)
 
     def apply(self, vectors: Sequence[Tensor]) -> Tensor:
         """(..., C_l) of each level to (..., sum of C_l); of unit length where the metric is cosine."""
-        scaled = [(level - mean) / std for level, mean, std in zip(vectors, self.mean, self.std, strict=True)]
+        parts = zip(vectors, self.mean, self.std, self.weights, strict=True)
+        scaled = [weight * (level - mean) / std for level, mean, std, weight in parts]
         if self.settings.balance_levels:
             scaled = [level / level.shape[-1] ** 0.5 for level in scaled]
         joined = torch.cat(scaled, dim=-1)
@@ -91,12 +97,19 @@ class NormalBank:
         healthy: slices of healthy images, all from one encoder; patches without body stay out.
         settings: features, metric and cap.
         seed: of the sample where there are more patches than the cap.
+        weights: how much each level counts; () = alike.
 
     Raises:
         ImageReadError: no patch of any slice holds body.
     """
 
-    def __init__(self, healthy: Sequence[SlicePatches], settings: NormalBankSettings, seed: int) -> None:
+    def __init__(
+        self,
+        healthy: Sequence[SlicePatches],
+        settings: NormalBankSettings,
+        seed: int,
+        weights: tuple[float, ...] = (),
+    ) -> None:
         self._settings = settings
         seen = torch.from_numpy(np.stack([one.seen for one in healthy])).flatten(1) if healthy else torch.zeros(0, 0)
         if not seen.any():
@@ -109,7 +122,7 @@ class NormalBank:
             kept = kept[torch.randperm(len(kept), generator=generator)[: settings.maximum_patches]]
         levels = patch_vectors(healthy, settings.pooling)
         vectors = [level.flatten(0, 1)[kept.to(level.device)] for level in levels]
-        self._scale = FeatureScale.of(vectors, settings)
+        self._scale = FeatureScale.of(vectors, settings, weights)
         self._bank = self._scale.apply(vectors)
 
     def __len__(self) -> int:

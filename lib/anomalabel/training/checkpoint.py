@@ -72,7 +72,8 @@ def read_checkpoint(folder: Path, settings: str) -> Checkpoint | None:
         raise ConfigError(f"The checkpoint {path} cannot be read.", "Delete it to start anew.") from error
     if checkpoint.settings != settings:
         raise ConfigError(
-            f"{path} belongs to a training with other settings, images or teacher.", "Give the same ones, another --out, or delete it."
+            f"{path} belongs to a training with other settings, images or teacher.",
+            "Give the same ones, another --out, or delete it.",
         )
     return checkpoint
 
