@@ -22,7 +22,7 @@ TIMM_PREFIX = "timm:"
 WEIGHTS_MARK = "@"
 """`timm:NAME@FILE` reads the weights of the timm network NAME from a file."""
 
-TEXT_LEVEL_WEIGHT = 2.0
+TEXT_LEVEL_WEIGHT = 4.0
 """Of the patch embeddings beside each of the distilled levels; chosen on anatomies left out of the training."""
 
 TOKEN_DEPTHS = (0.5, 0.75)
