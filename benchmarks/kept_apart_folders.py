@@ -5,6 +5,7 @@
 From the manifest of `write_training_manifest.py`:
 
     OUT/ANATOMY/CONDITION    pictures of part "kept_apart", links, with their masks and boxes
+    OUT/brain_sample/TUMOUR  100 of each, drawn with a fixed seed, for methods that take a second per image
     OUT/ANATOMY/shots        healthy pictures of part "train", to draw shots from
     OUT/crops/normal|abnormal|shots
                              square crops (45 to 70 percent of the side) of brain tumour slices: one beside the
@@ -25,6 +26,7 @@ from anomalabel.training.crops import crop_around, crop_beside
 from anomalabel.training.manifest import ManifestRow, lesion_mask, read_manifest
 
 PICTURES = (".jpg", ".jpeg", ".png")
+SAMPLED = 100
 CROPPED = 200
 SHOTS = 64
 TUMOURS = ("glioma", "meningioma", "pituitary")
@@ -38,6 +40,10 @@ def main() -> None:
             _link(row, out / row.anatomy / row.condition)
         elif row.condition == "healthy":
             _link(row, out / row.anatomy / "shots")
+    for condition in TUMOURS:
+        of_it = [row for row in rows if row.condition == condition and row.part == "kept_apart"]
+        for number in np.random.default_rng(0).permutation(len(of_it))[:SAMPLED]:
+            _link(of_it[number], out / "brain_sample" / condition)
     generator = np.random.default_rng(0)
     tumours = [row for row in rows if row.condition in TUMOURS]
     apart = [row for row in tumours if row.part == "kept_apart"]
