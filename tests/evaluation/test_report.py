@@ -376,6 +376,18 @@ def test_warnings_say_what_limits_the_numbers():
         assert words in "\n".join(warnings(replace(content, methods=(method,))))
 
 
+def test_a_floor_that_is_better_is_said_at_the_head():
+    content = rich_content()
+    first, other = content.methods[:2]
+    assert "has the better" not in "\n".join(warnings(content))
+    shot = other.shots[-1]
+    estimates = dict(shot.estimates) | {"image_auroc": Estimate(0.999, None, None, (0.999,))}
+    better = replace(other, shots=(replace(shot, estimates=estimates),))
+    ours = first.shots[-1].estimates["image_auroc"].mean
+    said = "\n".join(warnings(replace(content, methods=(first, better))))
+    assert f"{other.name} has the better {metric_named('image_auroc').label}: 0.999 against {ours:.3f}" in said
+
+
 def test_comparisons_show_what_is_tested(rich):
     rows = [cells for _, cells in rich[2].rows if cells[:2] == ["normal_bank", "intensity"]]
     assert rows[0][2:] == ["32", "image AUROC, seed 0", "DeLong", "200", "+0.231", "below 0.001"]

@@ -90,15 +90,15 @@ def test_scores_that_order_alike_have_no_z():
 
 
 def test_t_and_wilcoxon_by_hand():
-    first, second = np.array([0.9, 0.8, 0.7, 0.9]), np.array([0.8, 0.6, 0.4, 0.5])
-    # differences 0.1, 0.2, 0.3, 0.4: mean 0.25, sd 0.1291, t = 0.25 / (0.1291 / 2)
+    first, second = np.array([0.9, 0.8, 0.7, 0.9, 0.6]), np.array([0.8, 0.6, 0.4, 0.5, 0.1])
+    # differences 0.1 to 0.5: mean 0.3, variance 0.025, t = 0.3 / sqrt(0.025 / 5) = sqrt(18)
     statistic, p_value, reason = paired_t(first, second)
-    assert statistic == pytest.approx(np.sqrt(15))
-    assert p_value == pytest.approx(2 * stats.t.sf(np.sqrt(15), 3))
+    assert statistic == pytest.approx(np.sqrt(18))
+    assert p_value == pytest.approx(2 * stats.t.sf(np.sqrt(18), 4))
     assert reason == ""
-    # all four ranks on one side: 2 of 2^4 sign patterns
+    # all five ranks on one side: 2 of 2^5 sign patterns
     statistic, p_value, _ = wilcoxon(first, second)
-    assert (statistic, p_value) == (0, pytest.approx(2 / 16))
+    assert (statistic, p_value) == (0, pytest.approx(2 / 32))
 
 
 def test_pairs_without_a_difference_leave_wilcoxon():
@@ -109,10 +109,10 @@ def test_pairs_without_a_difference_leave_wilcoxon():
 @pytest.mark.parametrize(
     ("first", "second", "t_reason", "wilcoxon_reason"),
     [
-        ([], [], "fewer than two pairs", "no pair differs"),
-        ([0.5], [0.4], "fewer than two pairs", ""),
-        ([0.5, 0.7, 0.9], [0.4, 0.6, 0.8], "all differences are equal", ""),
-        ([0.5, 0.6], [0.5, 0.6], "all differences are equal", "no pair differs"),
+        ([], [], "fewer than 5 pairs", "fewer than 5 pairs"),
+        ([0.5, 0.6, 0.7, 0.8], [0.4, 0.2, 0.1, 0.5], "fewer than 5 pairs", "fewer than 5 pairs"),
+        ([0.5, 0.6, 0.7, 0.8, 0.9], [0.4, 0.5, 0.6, 0.7, 0.8], "all differences are equal", ""),
+        ([0.5, 0.6] * 3, [0.5, 0.6] * 3, "all differences are equal", "no pair differs"),
     ],
 )
 def test_what_cannot_be_computed_says_why(first, second, t_reason, wilcoxon_reason):
@@ -169,7 +169,7 @@ def test_too_few_of_a_class_and_no_masks_are_reasons():
     tests = compare_methods([few], [few], [CUTS], [CUTS])
     assert pick(tests, "DeLong", "image_auroc").reason == "fewer than two abnormal or two normal images"
     test = pick(tests, "paired t", "pixel_dice")
-    assert (test.n, test.first, test.p_value, test.reason) == (0, None, None, "fewer than two pairs")
+    assert (test.n, test.first, test.p_value, test.reason) == (0, None, None, "fewer than 5 pairs")
 
 
 def test_the_same_method_twice_differs_nowhere():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,7 +80,7 @@ def evaluate(
         "resamples": resamples,
         "seed": seed,
         "device": device,
-        "command": " ".join(["anomalabel", *sys.argv[1:]]),
+        "command": shlex.join(["anomalabel", *sys.argv[1:]]),
     }
     request = parse_settings(EvaluationRequest, values, "the command line")
     check_folder(out)

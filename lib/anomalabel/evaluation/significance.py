@@ -24,6 +24,9 @@ IMAGE_METRICS: dict[str, Callable[[CaseSummary], float | None]] = {
 }
 """Compared image by image, of abnormal images with a mask, where there is one draw."""
 
+FEWEST_PAIRS = 5
+"""Below, a t test takes chance for certainty and a Wilcoxon test cannot reach any level in use."""
+
 RELATIVE_SPREAD_TOLERANCE = 1e-12
 """Differences that spread less than this share of the values are equal but for rounding."""
 
@@ -94,8 +97,8 @@ def compare_methods(
 def paired_t(first: Numbers, second: Numbers) -> TestOutcome:
     """Statistic, two-sided p value and, where there is none, the reason; (n,) values of either method."""
     difference = first - second
-    if len(difference) < 2:
-        return None, None, "fewer than two pairs"
+    if len(difference) < FEWEST_PAIRS:
+        return None, None, f"fewer than {FEWEST_PAIRS} pairs"
     if difference.std() <= RELATIVE_SPREAD_TOLERANCE * max(np.abs(first).max(), np.abs(second).max()):
         return None, None, "all differences are equal"
     result = stats.ttest_rel(first, second)
@@ -105,6 +108,8 @@ def paired_t(first: Numbers, second: Numbers) -> TestOutcome:
 def wilcoxon(first: Numbers, second: Numbers) -> TestOutcome:
     """Like `paired_t`. Pairs without a difference are dropped; with n pairs no p value is below 2 / 2^n (5: 0.0625)."""
     difference = first - second
+    if len(difference) < FEWEST_PAIRS:
+        return None, None, f"fewer than {FEWEST_PAIRS} pairs"
     difference = difference[difference != 0]
     if not len(difference):
         return None, None, "no pair differs"

@@ -75,7 +75,7 @@ def _split_file(folder: Path, name: str) -> Path:
 
 def _cases(file: Path, images: Path) -> list[EvaluationCase]:
     try:
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = file.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}.", "Give one JSON object per line, in UTF-8.") from error
     numbered = [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]

@@ -119,7 +119,7 @@ def _curves(kind: _CurveKind, methods: Sequence[MethodResult]) -> Picture:
             axes.plot([0, 1], [0, 1], color="#8a94a1", linewidth=1, linestyle=(0, (2, 3)), label="guessing")
         axes.set(xlim=(-0.01 * right, right * 1.01 or 1), ylim=(-0.01, 1.02))
         axes.set(xlabel=kind.x_label, ylabel=kind.y_label, title=kind.title)
-        axes.legend(loc="lower right" if kind.chance or kind.limit > 1 else "best")
+        axes.legend(loc="lower right" if kind.chance else "best")
         source = svg_uri(figure)
     several = any(len(method.shots[-1].draws) > 1 for method in methods)
     band = " Band: one SD over draws either way." if several else ""

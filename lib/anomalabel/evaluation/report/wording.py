@@ -14,6 +14,8 @@ FEW_IMAGES = 50
 WIDE_INTERVAL = 0.2
 GUESSING = 0.5
 SHOWN_NAMES = 5
+HEADLINES = ("image_auroc", "pixel_auroc", "pixel_dice")
+"""Metrics in which another method's better number is said at the head of the report."""
 
 
 def main_result(content: ReportContent) -> tuple[MethodResult, ShotResult]:
@@ -124,6 +126,7 @@ def _about_the_result(content: ReportContent) -> list[str]:
                 f"The 95 % interval of the image AUROC of {method.name} is wide, {low:.3f} to {high:.3f}: "
                 "the images are too few for a firm statement."
             )
+    found += _about_better_methods(content)
     if shot.shots and len(shot.draws) == 1:
         found.append("There is one draw of the shots: how much luck with the shots changes the numbers is unknown.")
     if content.failed:
@@ -132,6 +135,23 @@ def _about_the_result(content: ReportContent) -> list[str]:
             f"{counted(len(identities), 'image')} could not be evaluated and {'is' if len(identities) == 1 else 'are'} "
             f"missing from every number: {names(identities)}."
         )
+    return found
+
+
+def _about_better_methods(content: ReportContent) -> list[str]:
+    """Where a method that the head of the report does not show has the better number."""
+    method, shot = main_result(content)
+    found = []
+    for key in HEADLINES:
+        ours = shot.estimates.get(key)
+        for other in content.methods[1:]:
+            theirs = other.shots[-1].estimates.get(key)
+            if ours and theirs and ours.mean is not None and theirs.mean is not None and theirs.mean > ours.mean:
+                metric = metric_named(key)
+                found.append(
+                    f"{other.name} has the better {metric.label if metric else key}: {theirs.mean:.3f} against "
+                    f"{ours.mean:.3f} of {method.name}."
+                )
     return found
 
 
