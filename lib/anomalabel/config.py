@@ -132,7 +132,7 @@ class AttentionSettings(Bottleneck):
     """M2IB constants (clap.txt eq. 1) and how many noise samples estimate its expectation."""
 
     models: dict[str, Bottleneck] = Field(
-        default={"embedded": Bottleneck(layer=1, beta=0.1)},
+        default={"embedded": Bottleneck(layer=0, beta=0.2)},
         description="for models of these names, instead of layer and beta: the constants belong to a network",
     )
     steps: int = Field(default=10, ge=1)
