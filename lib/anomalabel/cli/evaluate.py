@@ -111,9 +111,7 @@ def _evaluation_set(
         ConfigError: both or neither of folders and data set are given, or the layout is not known.
         ImageReadError: a file called like an image is none.
     """
-    from anomalabel.evaluation.datasets.bmad import read_bmad
-    from anomalabel.evaluation.datasets.few_shot_splits import read_split
-    from anomalabel.evaluation.datasets.folders import list_folders
+    from anomalabel.evaluation.datasets import list_folders, read_dataset
 
     if dataset is None:
         if not normal and not abnormal:
@@ -124,15 +122,7 @@ def _evaluation_set(
             "A --dataset has its own folders and patients.",
             "Leave --normal, --abnormal, --healthy and --patient-pattern out.",
         )
-    layout, _, place = dataset.partition(":")
-    if layout == "split" and place:
-        return read_split(Path(place))
-    if layout == "bmad" and place:
-        folder, _, name = place.rpartition(":")
-        return read_bmad(Path(folder), name) if folder and not Path(place).is_dir() else read_bmad(Path(place))
-    raise ConfigError(
-        f"The data set {dataset} is not understood.", "Give bmad:FOLDER, bmad:FOLDER:SET or split:FOLDER."
-    )
+    return read_dataset(dataset)
 
 
 def _numbers(text: str) -> tuple[int, ...]:

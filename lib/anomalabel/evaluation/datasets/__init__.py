@@ -35,5 +35,5 @@ def read_dataset(text: str) -> EvaluationSet:
     """
     layout, _, place = text.partition(":")
     if layout not in LAYOUTS or not place:
-        raise ConfigError(f"'{text}' names no data set.", "Give bmad:PATH, bmad:PATH:SET or split:PATH.")
+        raise ConfigError(f"'{text}' names no data set.", "Give bmad:FOLDER, bmad:FOLDER:SET or split:FOLDER.")
     return LAYOUTS[layout](place)
