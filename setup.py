@@ -33,6 +33,7 @@ setup(
         "connected-components-3d>=3.12",
         "fastapi>=0.110",
         "filelock>=3.12",
+        "grad-cam>=1.5.7",
         "huggingface_hub>=0.24",
         "jinja2>=3.1",
         "matplotlib>=3.8",

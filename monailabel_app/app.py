@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from anomalabel import __version__
 from anomalabel.config import EMBEDDED, DetectionRequest, load_config, shipped_config_names
 from anomalabel.prompts.render import render_prompts
-from monailabel_app.infers.clap_attention import Detecting
+from monailabel_app.infers.detection_task import Detecting
+from monailabel_app.trained_models import TrainedModels
 
 DESCRIPTION = "Shows where an image departs from healthy anatomy. Not for clinical use."
 
@@ -27,10 +27,13 @@ def build_pipeline(configuration: dict[str, str]) -> Detecting:
     return DetectionPipeline(device=configuration.get("device", "auto"))
 
 
-def anomalabel_info(backbones: tuple[str, ...]) -> dict[str, Any]:
-    """What a client needs to fill its lists: version, configs with their prompts, backbones."""
-    return {"version": __version__, "configs": [config_info(name) for name in shipped_config_names()]} | {
-        "backbones": list(backbones)
+def anomalabel_info(backbones: tuple[str, ...], trained: TrainedModels) -> dict[str, Any]:
+    """What a client needs to fill its lists: version, configs with their prompts, backbones, trained models."""
+    return {
+        "version": __version__,
+        "configs": [config_info(name) for name in shipped_config_names()],
+        "backbones": list(backbones),
+        "trained": trained.facts(),
     }
 
 
@@ -45,13 +48,3 @@ def config_info(name: str) -> dict[str, Any]:
         "positive": list(prompts.positive),
         "negative": list(prompts.negative),
     }
-
-
-def is_remote(studies: str) -> bool:
-    """Whether MONAI Label was pointed at a picture archive instead of a folder."""
-    return studies.startswith(("http://", "https://"))
-
-
-def studies_folder(studies: str) -> Path:
-    """The studies folder as a path."""
-    return Path(studies).expanduser().resolve()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Set
 from typing import Any
 
 from pydantic import Field
@@ -27,7 +28,7 @@ IGNORED_KEYS = frozenset(
 )
 """Sent with every request by MONAI Label's stock clients; without meaning here."""
 
-CHOICES = ("config", "backbone", "planes")
+CHOICES = ("config", "backbone", "planes", "trained")
 PROMPTS = ("positive", "negative")
 MAXIMUM_PROMPTS = 64
 
@@ -36,24 +37,24 @@ class InferRequest(DetectionRequest):
     """One inference request: what is detected and how the heatmap is sent."""
 
     compact: bool = Field(default=False, description="send the heatmap as uint8 with slope and intercept")
+    uncertainty: bool = Field(default=False, description="send the uncertainty map too, where the method has one")
 
     @property
     def detection(self) -> DetectionRequest:
         """The part that the pipeline understands."""
-        return DetectionRequest(**self.model_dump(exclude={"compact"}))
+        return DetectionRequest(**self.model_dump(exclude={"compact", "uncertainty"}))
 
 
 def parse_params(text: str, method: Method, backbones: tuple[str, ...]) -> InferRequest:
-    """Parse the JSON text of the form field `params`.
+    """Parse the JSON text of the form field `params` for a method that reads prompts; see `build_request`."""
+    return build_request(decode_params(text), method, backbones)
 
-    Args:
-        text: a JSON object, or "" for none.
-        method: decided by the task in the address, never by the client.
-        backbones: what the server was started with; the first one is the default.
+
+def decode_params(text: str) -> dict[str, Any]:
+    """The JSON object in the form field `params`; an empty field is an empty object.
 
     Raises:
-        ConfigError: no JSON object, a key that is unknown or not the client's to set, or a value out of range.
-        ModelError: a backbone that the server was not started with.
+        ConfigError: no JSON object, or numbers that are not finite.
     """
     try:
         values = json.loads(text or "{}", parse_constant=_refuse_constant, parse_float=_finite)
@@ -61,25 +62,22 @@ def parse_params(text: str, method: Method, backbones: tuple[str, ...]) -> Infer
         raise ConfigError(f"The form field params is no JSON: {error}.", "Send a JSON object.") from error
     if not isinstance(values, dict):
         raise ConfigError("The form field params is no JSON object.", 'Send an object, for example {"seed": 1}.')
-    return build_request(values, method, backbones)
+    return values
 
 
 def build_request(values: dict[str, Any], method: Method, backbones: tuple[str, ...]) -> InferRequest:
-    """Turn decoded values into a request; see `parse_params`.
+    """Turn decoded values into a request.
 
-    A list for one of `CHOICES` counts as its first entry, since the configuration table of MONAI Label's
-    Slicer plugin sends combo boxes as the list with the choice first.
+    Args:
+        values: as `decode_params` gives them.
+        method: decided by the task in the address, never by the client.
+        backbones: what the server was started with; the first one is the default.
+
+    Raises:
+        ConfigError: a key that is unknown or not the client's to set, or a value out of range.
+        ModelError: a backbone that the server was not started with.
     """
-    known = {key: value for key, value in values.items() if key not in IGNORED_KEYS}
-    foreign = sorted(key for key in known if key == "method" or key not in InferRequest.model_fields)
-    if foreign:
-        raise ConfigError(
-            f"The request has keys that a client cannot set: {', '.join(shortened(key) for key in foreign)}.",
-            f"Use only {', '.join(sorted(InferRequest.model_fields.keys() - {'method'}))}.",
-        )
-    for key in CHOICES:
-        if isinstance(known.get(key), list):
-            known[key] = known[key][0] if known[key] else None
+    known = allowed_values(values, InferRequest.model_fields.keys() - {"method"})
     for key in PROMPTS:
         if isinstance(known.get(key), str):
             known[key] = [known[key]]
@@ -89,16 +87,52 @@ def build_request(values: dict[str, Any], method: Method, backbones: tuple[str, 
     return request
 
 
-def _check_names(request: InferRequest, backbones: tuple[str, ...]) -> None:
-    if request.config not in shipped_config_names():
+def allowed_values(values: dict[str, Any], allowed: Set[str]) -> dict[str, Any]:
+    """The values that mean something here.
+
+    A list for one of `CHOICES` counts as its first entry, since the configuration table of MONAI Label's
+    Slicer plugin sends combo boxes as the list with the choice first; an empty list counts as no choice.
+
+    Args:
+        values: decoded; keys of `IGNORED_KEYS` are left out.
+        allowed: keys that a client may set.
+
+    Raises:
+        ConfigError: another key.
+    """
+    known = {key: value for key, value in values.items() if key not in IGNORED_KEYS}
+    foreign = sorted(known.keys() - allowed)
+    if foreign:
         raise ConfigError(
-            f"There is no config '{shortened(request.config)}'.", f"Choose one of {', '.join(shipped_config_names())}."
+            f"The request has keys that a client cannot set: {', '.join(shortened(key) for key in foreign)}.",
+            f"Use only {', '.join(sorted(allowed))}.",
         )
-    if request.backbone not in backbones:
+    for key in CHOICES:
+        if isinstance(known.get(key), list):
+            known[key] = known[key][0] if known[key] else None
+    return known
+
+
+def check_config(name: str) -> None:
+    """Raise ConfigError where no config of that name is shipped: a client names configs, never files."""
+    if name not in shipped_config_names():
+        raise ConfigError(
+            f"There is no config '{shortened(name)}'.", f"Choose one of {', '.join(shipped_config_names())}."
+        )
+
+
+def check_backbone(name: str, backbones: tuple[str, ...]) -> None:
+    """Raise ModelError where the server was not started with a model."""
+    if name not in backbones:
         raise ModelError(
-            f"The server was not started with the model '{shortened(request.backbone)}'.",
+            f"The server was not started with the model '{shortened(name)}'.",
             f"Choose one of {', '.join(backbones)}, or restart it with this one.",
         )
+
+
+def _check_names(request: InferRequest, backbones: tuple[str, ...]) -> None:
+    check_config(request.config)
+    check_backbone(request.backbone, backbones)
     for key in PROMPTS:
         if len(getattr(request, key) or ()) > MAXIMUM_PROMPTS:
             raise ConfigError(f"{key} holds more than {MAXIMUM_PROMPTS} prompts.", "Send fewer.")

@@ -7,18 +7,25 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.train import TrainTask
 
 from anomalabel import __version__
 from monailabel_app.app import (
     DESCRIPTION,
     anomalabel_info,
     build_pipeline,
-    is_remote,
     split_backbones,
-    studies_folder,
 )
 from monailabel_app.datastore.studies import StudiesDatastore
-from monailabel_app.infers.clap_attention import ClapAttention, Detecting
+from monailabel_app.infers.clap_attention import ClapAttention
+from monailabel_app.infers.detection_task import Detecting
+from monailabel_app.infers.few_shot_localization import FewShotLocalization
+from monailabel_app.places import is_remote, models_folder, reviews_folder, studies_folder
+from monailabel_app.reviews.store import ReviewStore
+from monailabel_app.trained_models import TrainedModels
+from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining, Training
+
+FEW_SHOT = "few_shot_localization"
 
 
 class AnomaLabelApp(MONAILabelApp):
@@ -29,11 +36,22 @@ class AnomaLabelApp(MONAILabelApp):
         studies: folder of images.
         conf: `device` and `backbones` (comma-separated).
         pipeline: what detects; made from `conf` where it is not given.
+        train: what trains few-shot models; the library's own where it is not given.
     """
 
-    def __init__(self, app_dir: str, studies: str, conf: dict[str, str], pipeline: Detecting | None = None) -> None:
+    def __init__(
+        self,
+        app_dir: str,
+        studies: str,
+        conf: dict[str, str],
+        pipeline: Detecting | None = None,
+        train: Training | None = None,
+    ) -> None:
         self.backbones = split_backbones(conf)
         self.pipeline = build_pipeline(conf) if pipeline is None else pipeline
+        self.trained = TrainedModels(models_folder(studies, FEW_SHOT), FEW_SHOT)
+        self.reviews = ReviewStore(reviews_folder(studies))
+        self._train = train
         super().__init__(app_dir, studies, conf, name="AnomaLabel", description=DESCRIPTION, version=__version__)
 
     def init_datastore(self) -> Datastore:
@@ -42,13 +60,28 @@ class AnomaLabelApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """The tasks, by the name in their address."""
-        return {"clap_attention": ClapAttention(self.pipeline, self.backbones)}
+        return {
+            "clap_attention": ClapAttention(self.pipeline, self.backbones),
+            FEW_SHOT: FewShotLocalization(self.pipeline, self.trained),
+        }
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """The train tasks, by the name in their address."""
+        task = FewShotLocalizationTraining(
+            self.pipeline, self.backbones, self.studies, self.trained, self.reviews, self._train
+        )
+        return {FEW_SHOT: task}
 
     @property
     def infers(self) -> dict[str, InferTask]:
         """What `init_infers` made."""
         return self._infers
 
+    @property
+    def trainers(self) -> dict[str, TrainTask]:
+        """What `init_trainers` made."""
+        return self._trainers
+
     def info(self) -> dict[str, Any]:
         """MONAI Label's description of the app, and under `anomalabel` what our own client needs."""
-        return {**super().info(), "anomalabel": anomalabel_info(self.backbones)}
+        return {**super().info(), "anomalabel": anomalabel_info(self.backbones, self.trained)}

@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from fastapi import HTTPException
 
 from anomalabel.errors import AnomaLabelError
-from monailabel_app.infers.clap_attention import Detecting
+from monailabel_app.infers.detection_task import Detecting
 
 logger = logging.getLogger(__name__)
 

@@ -20,11 +20,12 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from anomalabel import __version__
 from anomalabel.errors import ConfigError
-from monailabel_app.infers.clap_attention import Detecting
+from monailabel_app.infers.detection_task import Detecting
 from monailabel_app.jobs import InferenceQueue
 from monailabel_app.main import AnomaLabelApp
+from monailabel_app.places import training_status_file
 from monailabel_app.readiness import WarmUp
-from monailabel_app.routes import images, infer, monai, sessions, status
+from monailabel_app.routes import images, infer, monai, reviews, sessions, status, train
 from monailabel_app.routes.errors import install_error_handlers
 from monailabel_app.safety.body_limit import BodyLimit
 from monailabel_app.settings import (
@@ -35,6 +36,8 @@ from monailabel_app.settings import (
     is_loopback,
 )
 from monailabel_app.state import ServerState
+from monailabel_app.trainers.background import BackgroundTraining
+from monailabel_app.trainers.few_shot_localization import Training
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +45,9 @@ SHUTDOWN_SECONDS = 5
 SERVER_LOCK = ".anomalabel-server.lock"
 
 
-def create_app(settings: ServerSettings, pipeline: Detecting | None = None) -> FastAPI:
+def create_app(
+    settings: ServerSettings, pipeline: Detecting | None = None, training: Training | None = None
+) -> FastAPI:
     """The ASGI app; models are loaded when it starts, in the background.
 
     MONAI Label keeps its settings and its app in globals, so one process serves one studies folder at a time.
@@ -50,22 +55,32 @@ def create_app(settings: ServerSettings, pipeline: Detecting | None = None) -> F
     Args:
         settings: of this server.
         pipeline: what detects; the real one where it is not given.
+        training: what makes few-shot models; the real one where it is not given.
     """
     apply_to_monailabel(settings, session_folder=Path(tempfile.gettempdir()))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory(prefix="anomalabel-server-") as temporary:
-            state = build_state(settings, Path(temporary), pipeline)
+            state = build_state(settings, Path(temporary), pipeline, training)
             app.state.server = state
             try:
                 yield
             finally:
                 state.queue.cancel_all()
+                state.training.close()
                 state.warm_up.close()
 
     app = FastAPI(title="AnomaLabel", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    for router in (status.router, infer.router, images.router, sessions.router, monai.kept_routes()):
+    for router in (
+        status.router,
+        infer.router,
+        train.router,
+        reviews.router,
+        images.router,
+        sessions.router,
+        monai.kept_routes(),
+    ):
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_upload_bytes)
@@ -77,16 +92,20 @@ def create_app(settings: ServerSettings, pipeline: Detecting | None = None) -> F
     return app
 
 
-def build_state(settings: ServerSettings, folder: Path, pipeline: Detecting | None) -> ServerState:
+def build_state(
+    settings: ServerSettings, folder: Path, pipeline: Detecting | None, training: Training | None = None
+) -> ServerState:
     """Make MONAI Label's app, register it where MONAI Label's routes look for it, and start loading models."""
     from monailabel.interfaces.utils import app as registry
 
     apply_to_monailabel(settings, folder / "sessions")
-    app = AnomaLabelApp(str(APP_DIRECTORY), str(settings.studies), app_configuration(settings), pipeline)
+    studies = str(settings.studies)
+    app = AnomaLabelApp(str(APP_DIRECTORY), studies, app_configuration(settings), pipeline, training)
     app.server_mode(True)
     registry.apps[f"{APP_DIRECTORY}{settings.studies}"] = app
     queue = InferenceQueue(settings.maximum_waiting)
-    return ServerState(settings, app, queue, WarmUp(app.pipeline, app.backbones), folder)
+    background = BackgroundTraining(training_status_file(studies))
+    return ServerState(settings, app, queue, WarmUp(app.pipeline, app.backbones), folder, background)
 
 
 def serve(settings: ServerSettings) -> None:

@@ -1,4 +1,4 @@
-"""What lives as long as the server: app, queue, warm-up and the temporary folder."""
+"""What lives as long as the server: app, queue, warm-up, training and the temporary folder."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from anomalabel.errors import ModelError
-from monailabel_app.infers.clap_attention import ClapAttention
+from monailabel_app.infers.detection_task import DetectionTask
 from monailabel_app.jobs import InferenceQueue
 from monailabel_app.main import AnomaLabelApp
 from monailabel_app.readiness import WarmUp
+from monailabel_app.reviews.store import ReviewStore
 from monailabel_app.safety.names import shortened
 from monailabel_app.settings import ServerSettings
+from monailabel_app.trainers.background import BackgroundTraining
+from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class ServerState:
         queue: of inference requests.
         warm_up: of the models.
         folder: temporary, ours alone, removed at shutdown.
+        training: of models.
     """
 
     settings: ServerSettings
@@ -38,17 +42,36 @@ class ServerState:
     queue: InferenceQueue
     warm_up: WarmUp
     folder: Path
+    training: BackgroundTraining
 
-    def task(self, name: str) -> ClapAttention:
+    @property
+    def reviews(self) -> ReviewStore:
+        """What reviewers decided."""
+        return self.app.reviews
+
+    def task(self, name: str) -> DetectionTask:
         """The infer task of a name.
 
         Raises:
             ModelError: there is none.
         """
         task = self.app.infers.get(name)
-        if not isinstance(task, ClapAttention):
+        if not isinstance(task, DetectionTask):
             raise ModelError(
                 f"There is no task '{shortened(name)}'.", f"Choose one of {', '.join(sorted(self.app.infers))}."
+            )
+        return task
+
+    def trainer(self, name: str) -> FewShotLocalizationTraining:
+        """The train task of a name.
+
+        Raises:
+            ModelError: there is none.
+        """
+        task = self.app.trainers.get(name)
+        if not isinstance(task, FewShotLocalizationTraining):
+            raise ModelError(
+                f"There is no train task '{shortened(name)}'.", f"Choose one of {', '.join(sorted(self.app.trainers))}."
             )
         return task
 

@@ -66,6 +66,32 @@ def test_published_constants():
     assert load_config("brain_mri").findings.threshold_sd == 0.674
 
 
+def test_augmentation_is_what_each_anatomy_allows():
+    allowed = {name: load_config(name).augmentation for name in shipped_config_names()}
+    assert {
+        name: (one.mirror_left_right, one.mirror_up_down, one.rotation_degrees, one.elastic is not None)
+        for name, one in allowed.items()
+    } == {
+        "brain_mri": (False, False, 10, True),
+        "breast_ultrasound": (True, False, 0, True),
+        "chest_xray": (False, False, 5, False),
+        "liver_ct": (False, False, 5, False),
+        "lymph_node_histology": (True, True, 180, True),
+        "retinal_oct": (True, False, 5, False),
+    }
+
+
+def test_a_file_that_says_nothing_of_augmentation_is_only_changed_in_contrast(tmp_path):
+    plain = load_config(written(tmp_path, MINIMAL)).augmentation
+    assert (plain.mirror_left_right, plain.mirror_up_down, plain.rotation_degrees, plain.elastic) == (
+        False,
+        False,
+        0,
+        None,
+    )
+    assert plain.intensity_jitter == 0.1
+
+
 def test_a_file_of_ones_own(tmp_path):
     window = {"kind": "ct_window", "center_hu": 60, "width_hu": 160}
     path = written(tmp_path, {**MINIMAL, "preprocessing": {"intensity": window}, "attention": {"layer": 3}})

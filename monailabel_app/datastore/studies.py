@@ -21,13 +21,14 @@ from monailabel.datastore.local import ImageLabelModel, LocalDatastore
 
 from anomalabel.io.dicom_series import is_dicom
 from anomalabel.io.write import write_text
+from monailabel_app.places import FOLDER_NAME
 from monailabel_app.safety.names import checked_name
 from monailabel_app.safety.uploads import IMAGE_SUFFIXES, image_suffix
 
 logger = logging.getLogger(__name__)
 
 INDEX_NAME = "datastore_v2.json"
-OWN_NAMES = frozenset({"labels", INDEX_NAME})
+OWN_NAMES = frozenset({"labels", FOLDER_NAME, INDEX_NAME})
 SNIFFED_BYTES = 256
 FILES_LOOKED_AT = 16
 

@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelException
 
 from anomalabel.errors import AnomaLabelError, Cancelled
+from monailabel_app.trainers.background import TrainingRunning
 
 logger = logging.getLogger(__name__)
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error with `{"detail": text}`: 422 bad input, 409 cancelled, 404 unknown, 500 our own fault."""
+    """Answer errors with `{"detail": text}`: 422 bad input, 409 cancelled or busy, 404 unknown, 500 our own fault."""
     app.add_exception_handler(AnomaLabelError, _input_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(MONAILabelException, _monailabel_error)
@@ -24,7 +25,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _input_error(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled) else 422)
+    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled | TrainingRunning) else 422)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:

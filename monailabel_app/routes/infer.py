@@ -14,7 +14,7 @@ from requests_toolbelt import MultipartEncoder
 
 from anomalabel.errors import ConfigError, ImageReadError
 from anomalabel.finding import FindingsReport
-from monailabel_app.infer_request import parse_params
+from monailabel_app.infer_request import decode_params
 from monailabel_app.jobs import cancel_on_disconnect
 from monailabel_app.safety.names import checked_name, header_filename, refuse_unsafe_names, shortened
 from monailabel_app.safety.uploads import save_upload
@@ -48,12 +48,13 @@ async def infer(
     """Detect in a study of the server, an uploaded file or a session's image; see the design of the reply below.
 
     Args:
-        task_name: `clap_attention`.
+        task_name: `clap_attention` or `few_shot_localization`.
         image: id of a study; with `file` only its name in the report.
         session_id: id of a session whose image is used.
         request_id: chosen by the client, to ask /progress/{request_id} about it or cancel it there.
-        output: `all` for a multipart reply with `params` and `image`, or one of the two alone.
-        params: JSON object, see `InferRequest`.
+        output: `all` for a multipart reply with `params`, `image` and, where it was asked for, `uncertainty`; or one
+            of the first two alone.
+        params: JSON object, see `InferRequest` and `FewShotRequest`.
         file: the image itself.
 
     Raises:
@@ -62,7 +63,7 @@ async def infer(
     """
     state.warm_up.require()
     task = state.task(task_name)
-    parsed = parse_params(params, task.method, task.backbones)
+    parsed = task.parse(decode_params(params))
     if request_id:
         checked_name(request_id, "request id")
     with state.queue.register(request_id) as job, state.request_folder() as folder:
@@ -73,7 +74,10 @@ async def infer(
         finally:
             watcher.cancel()
         heatmap = await anyio.to_thread.run_sync(result.heatmap.read_bytes)
-    return reply(result.report, heatmap, name, output)
+        uncertainty = None
+        if result.uncertainty is not None:
+            uncertainty = await anyio.to_thread.run_sync(result.uncertainty.read_bytes)
+    return reply(result.report, heatmap, uncertainty, name, output)
 
 
 def locate(state: ServerState, folder: Path, image: str, session_id: str, file: UploadFile | None) -> tuple[Path, str]:
@@ -103,8 +107,8 @@ def locate(state: ServerState, folder: Path, image: str, session_id: str, file: 
     return Path(found), image
 
 
-def reply(report: FindingsReport, heatmap: bytes, name: str, output: Output) -> Response:
-    """The response: multipart with `params` and `image`, or one of them alone."""
+def reply(report: FindingsReport, heatmap: bytes, uncertainty: bytes | None, name: str, output: Output) -> Response:
+    """The response: multipart with `params`, `image` and maybe `uncertainty`, or one of the first two alone."""
     text = report.to_json(indent=None)
     filename = header_filename(name, ".heatmap.nrrd")
     if output is Output.json:
@@ -112,7 +116,11 @@ def reply(report: FindingsReport, heatmap: bytes, name: str, output: Output) -> 
     if output is Output.image:
         disposition = {"Content-Disposition": f'attachment; filename="{filename}"'}
         return Response(heatmap, media_type=HEATMAP_TYPE, headers=disposition)
-    encoder = MultipartEncoder(
-        fields={"params": (None, text, "application/json"), "image": (filename, heatmap, HEATMAP_TYPE)}
-    )
+    fields: dict[str, tuple[str | None, str | bytes, str]] = {
+        "params": (None, text, "application/json"),
+        "image": (filename, heatmap, HEATMAP_TYPE),
+    }
+    if uncertainty is not None:
+        fields["uncertainty"] = (header_filename(name, ".uncertainty.nrrd"), uncertainty, HEATMAP_TYPE)
+    encoder = MultipartEncoder(fields=fields)
     return Response(encoder.to_string(), media_type=encoder.content_type)

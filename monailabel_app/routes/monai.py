@@ -1,11 +1,12 @@
 """The routes of MONAI Label that are kept, listed one by one.
 
-Left out, because nothing here needs them and each is known to be unsafe or to reach outside: `/proxy` (reaches
-the picture archive's root with the server's credentials), `/ohif`, `/docs` (load scripts from the web), `/logs`,
-`/auth` (rejects valid tokens), `/train`, `/scoring`, `/batch` (start processes with a client's parameters),
-`/model` (replaces weights), `/infer/wsi`, `/reload`, `DELETE /datastore/image` (a client never deletes a study) and
-`/datastore/dataset` (leaves an archive of all studies in the temporary folder). `PUT /session/` and
-`PUT /datastore/image` are our own: size-limited, off the event loop, and they unpack nothing on request.
+Left out, because nothing here needs them and each is known to be unsafe or to reach outside: `/proxy` (reaches the
+picture archive's root with the server's credentials), `/ohif`, `/docs` (load scripts from the web), `/logs`,
+`/auth` (rejects valid tokens), `/scoring`, `/batch` (start processes with a client's parameters), `/train` (does so
+too, tells no progress, and ours is in `routes/train.py`), `/model` (replaces weights), `/infer/wsi`, `/reload`,
+`DELETE /datastore/image` (a client never deletes a study) and `/datastore/dataset` (leaves an archive of all
+studies in the temporary folder). `PUT /session/` and `PUT /datastore/image` are our own: size-limited, off the
+event loop, and they unpack nothing on request.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ NAMED_PARAMETERS = {
     "request_id": "request id",
 }
 MAXIMUM_LENGTH = 200
-RESERVED = frozenset({".", "..", "labels", "datastore_v2.json", ".lock"})
+RESERVED = frozenset({".", "..", "labels", "anomalabel", "datastore_v2.json", ".lock"})
 _FORBIDDEN = re.compile(r"[/\\:\x00-\x1f\x7f]")
 
 

@@ -11,6 +11,7 @@ from AnomaLabelLib.panel_state import Notice, PanelState, ShownRun
 from AnomaLabelLib.parameters import RunParameters, prompts_from_text
 from AnomaLabelLib.presenter import Presenter
 from AnomaLabelLib.server_facts import ConfigFacts, ServerFacts
+from AnomaLabelLib.summary import trained_text
 from AnomaLabelLib.translation import _
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
@@ -20,7 +21,7 @@ from slicer.util import VTKObservationMixin
 
 ADDRESS_SETTING = "AnomaLabel/ServerAddress"
 POLL_INTERVAL_MS = 30
-COLUMN_WIDTHS = (130, 75, 70, 50)
+COLUMN_WIDTHS = (120, 65, 60, 70, 45)
 ERROR_STYLE = "background: #f8d7da; color: #58151c; border-radius: 4px; padding: 6px;"
 PLAIN_STYLE = "padding: 2px;"
 
@@ -91,6 +92,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.testConnectionButton.clicked.connect(self._on_connect)
         ui.serverAddress.returnPressed.connect(self._on_connect)
         ui.configCombo.currentTextChanged.connect(self._on_config)
+        ui.taskCombo.currentTextChanged.connect(self._on_task)
         ui.volumeRadio.toggled.connect(self._on_source)
         ui.runButton.clicked.connect(self._on_run)
         ui.cancelButton.clicked.connect(self.presenter.cancel)
@@ -99,6 +101,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.heatmapCheck.toggled.connect(self._on_visibility)
         ui.unseenCheck.toggled.connect(self._on_visibility)
         ui.boxesCheck.toggled.connect(self._on_visibility)
+        ui.uncertaintyCheck.toggled.connect(self._on_visibility)
         ui.opacitySlider.valueChanged.connect(self.presenter.set_opacity)
         ui.thresholdSlider.valueChanged.connect(self.presenter.set_threshold)
         ui.findingsTable.currentCellChanged.connect(self._on_finding)
@@ -114,6 +117,19 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if config is not None:
             self.ui.positivePrompts.setPlainText("\n".join(config.positive))
             self.ui.negativePrompts.setPlainText("\n".join(config.negative))
+        self._on_task("")
+
+    def _on_task(self, _name):
+        server, config = self.presenter.state.server, self._chosen_config()
+        if server is None or config is None:
+            return
+        learns = server.task(self.ui.taskCombo.property("currentText")).learns
+        models = [model.name for model in server.trained_for(config.name)] if learns else server.backbones
+        self._fill(self.ui.backboneCombo, models)
+        for prompts in (self.ui.positivePrompts, self.ui.negativePrompts):
+            prompts.setEnabled(not learns)
+        self.ui.trainedLabel.setVisible(learns)
+        self.ui.trainedLabel.setText(trained_text(server, config) if learns else "")
 
     def _on_source(self, _checked):
         from_scene = self.ui.volumeRadio.property("checked")
@@ -141,6 +157,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             heatmap=self.ui.heatmapCheck.property("checked"),
             unseen=self.ui.unseenCheck.property("checked"),
             boxes=self.ui.boxesCheck.property("checked"),
+            uncertainty=self.ui.uncertaintyCheck.property("checked"),
         )
 
     def _on_finding(self, row, _column, _old_row=-1, _old_column=-1):
@@ -155,13 +172,20 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         return server.configs[place] if server is not None and 0 <= place < len(server.configs) else None
 
     def _parameters(self) -> RunParameters:
-        config = self._chosen_config()
-        if config is None:
+        server, config = self.presenter.state.server, self._chosen_config()
+        if server is None or config is None:
             raise PanelError(_("No server is connected."), _("Press Test connection first."))
+        task = self.ui.taskCombo.property("currentText")
+        model = self.ui.backboneCombo.property("currentText") or None
+        facts = server.task(task)
+        uncertainty = True if facts.has_uncertainty else None
+        if facts.learns:
+            return RunParameters(task, config.name, trained=model, uncertainty=uncertainty)
         return RunParameters(
-            task=self.ui.taskCombo.property("currentText"),
-            config=config.name,
-            backbone=self.ui.backboneCombo.property("currentText"),
+            task,
+            config.name,
+            backbone=model,
+            uncertainty=uncertainty,
             positive=prompts_from_text(self.ui.positivePrompts.property("plainText")),
             negative=prompts_from_text(self.ui.negativePrompts.property("plainText")),
         )
@@ -192,10 +216,10 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui = self.ui
         titles = [config.title for config in server.configs]
         self._fill(ui.taskCombo, server.tasks)
-        self._fill(ui.backboneCombo, server.backbones)
         self._fill(ui.studyCombo, server.studies)
         if self._fill(ui.configCombo, titles):
             self._on_config("")
+        self._on_task("")
 
     def _draw_progress(self, state: PanelState):
         done, total = state.progress or (0, 0)
@@ -212,6 +236,8 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.warningsLabel.setVisible(run is not None and bool(run.warnings))
         ui.unseenLabel.setText("" if run is None else run.unseen)
         ui.modelLabel.setText("" if run is None else run.model)
+        ui.thresholdRuleLabel.setText("" if run is None else run.threshold_rule)
+        ui.uncertaintyCheck.setEnabled(run is not None and run.has_uncertainty)
         if run is None:
             ui.findingsTable.setRowCount(0)
             return
@@ -228,7 +254,8 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         table.setRowCount(len(run.findings))
         for row, finding in enumerate(run.findings):
             score = f"{finding.score:.{run.decimals}f}"
-            texts = (finding.label, score, f"{finding.volume_mm3:,.0f}", str(finding.peak_index[2]))
+            unsure = "" if finding.uncertainty is None else f"{finding.uncertainty:.{run.decimals}f}"
+            texts = (finding.label, score, unsure, f"{finding.volume_mm3:,.0f}", str(finding.peak_index[2]))
             for column, text in enumerate(texts):
                 table.setItem(row, column, qt.QTableWidgetItem(text))
         table.setCurrentCell(-1, -1)

@@ -38,11 +38,15 @@ class CannedClient:
         self._affine_ras = affine_ras
 
     def info(self):
-        from AnomaLabelLib.server_facts import ConfigFacts, ServerFacts
+        from AnomaLabelLib.server_facts import ConfigFacts, ServerFacts, TaskFacts
 
         words = ("Glioma, Astrocytoma, Oligodendroglioma",), ("Normal, Healthy gray matter",)
         return ServerFacts(
-            "0.1.0", ("clap_attention",), (ConfigFacts("brain_mri", "Brain MRI", *words),), ("embedded",)
+            "0.1.0",
+            ("clap_attention", "few_shot_localization"),
+            (ConfigFacts("brain_mri", "Brain MRI", *words),),
+            ("embedded",),
+            task_facts=(TaskFacts(), TaskFacts(learns=True, has_uncertainty=True)),
         )
 
     def ready(self) -> None:

@@ -191,15 +191,17 @@ def test_pickled_weights_load_and_run_nothing(tiny_clip_folder, tmp_path):
     ],
     ids=["open_clip ResNet", "timm ResNet", "timm EVA"],
 )
-def test_image_towers_without_plain_blocks_are_refused(tiny_clip_folder, tmp_path, vision):
+def test_image_towers_without_plain_blocks_read_texts_and_cannot_be_cut(tiny_clip_folder, tmp_path, vision):
     folder = Path(shutil.copytree(tiny_clip_folder, tmp_path / "copied"))
     config = json.loads((folder / CONFIG_FILE).read_text())
     config["model_cfg"]["vision_cfg"] = vision
     (folder / CONFIG_FILE).write_text(json.dumps(config))
     parts = {key: value for key, value in config["model_cfg"].items() if key != "custom_text"}
     save_file(open_clip.CustomTextCLIP(**parts).state_dict(), folder / WEIGHTS)
-    with pytest.raises(ModelError, match="ViT"):
-        load(folder)
+    model = load(folder)
+    assert model.encode_texts(["glioma"]).shape == (1, 16)
+    with pytest.raises(ModelError, match=r"needs a plain ViT: choose another model; with a ResNet, .*normal_bank"):
+        _ = model.tower
 
 
 @pytest.mark.parametrize("name", ["tpu", "", "mps", "meta", "cuda:-1", "cuda:99", "cpu:x"])

@@ -21,8 +21,10 @@ from anomalabel.backbones.patch_encoders import (
     load_patch_encoder,
     patch_encoder_of,
 )
+from anomalabel.config import NormalBankSettings
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
+from anomalabel.localization.normal_bank import FeatureScale
 
 SMALL = "mobilenetv3_small_050"
 
@@ -47,7 +49,7 @@ class HybridModel:
     def __init__(self, dtype: torch.dtype) -> None:
         torch.manual_seed(0)
         settings = HybridSettings(image_size=64, depth=1, feature_channels=(3, 5))
-        self.tower = HybridTower(settings).eval().to(dtype)
+        self.visual = self.tower = HybridTower(settings).eval().to(dtype)
         self.dtype = dtype
 
     def normalise(self, images: torch.Tensor) -> torch.Tensor:
@@ -70,7 +72,7 @@ def test_any_module_is_an_encoder(images):
     assert fine.shape == (3, 1, 4, 4)
     assert coarse.shape == (3, 1, 2, 2)
     assert float(coarse[2, 0, 1, 0]) == pytest.approx(2 * float(images[2, 16:, :16].mean()))
-    assert (encoder.identity.name, encoder.side) == ("means", 32)
+    assert (encoder.identity.name, encoder.side, encoder.text_level) == ("means", 32, None)
 
 
 def test_a_module_in_bfloat16_answers_in_float32(images):
@@ -145,8 +147,9 @@ def test_errors_of_timm_networks_say_what_to_do(tmp_path, offline):
 
 def test_tokens_of_a_transformer_become_maps(tiny_clip, images):
     encoder = TokenPatchEncoder(tiny_clip, (1, 4))
-    maps = encoder.patch_features(images)
+    *maps, embeddings = encoder.patch_features(images)
     tower = tiny_clip.tower
+    assert (encoder.text_level, encoder.level_weights, embeddings.shape) == (2, (1, 1, 0), (3, 16, 4, 4))
     with torch.inference_mode():
         for level, layer in zip(maps, (1, 4), strict=True):
             tokens = tower.tokens_after(tiny_clip.normalise(images), layer)[:, tower.prefix_tokens :]
@@ -161,6 +164,28 @@ def test_tokens_come_from_the_middle_and_three_quarters_unless_told(tiny_clip, i
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("layers", [(1, 4), (9,), (10,), (3, 9, 10)])
+def test_patch_embeddings_average_to_the_image_in_the_texts_space(tiny_clip, images, layers):
+    embeddings = TokenPatchEncoder(tiny_clip, layers).patch_features(images)[-1]
+    tower = tiny_clip.tower
+    with torch.inference_mode():
+        patches = tower.project_patches(tower.tokens_after(tiny_clip.normalise(images), 10))
+        image = tiny_clip.visual(tiny_clip.normalise(images))
+    expected = (patches / patches.norm(dim=-1, keepdim=True)).transpose(1, 2).unflatten(2, (4, 4))
+    torch.testing.assert_close(embeddings, expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(patches.mean(1), image, atol=1e-5, rtol=1e-4)
+
+
+def test_a_bank_is_what_it_was_without_the_patch_embeddings(tiny_clip, images):
+    encoder = TokenPatchEncoder(tiny_clip)
+    levels = [level.flatten(2).transpose(1, 2).flatten(0, 1) for level in encoder.patch_features(images)]
+    for metric in ("l2", "cosine"):
+        settings = NormalBankSettings(metric=metric)
+        with_text = FeatureScale.of(levels, settings, encoder.level_weights).apply(levels)
+        without = FeatureScale.of(levels[:2], settings).apply(levels[:2])
+        torch.testing.assert_close(torch.cdist(with_text, with_text), torch.cdist(without, without))
+
+
 @pytest.mark.parametrize("layers", [(3, 1), (11,), (-1, 2), (2, 2)])
 def test_layers_that_a_tower_does_not_have(tiny_clip, layers):
     with pytest.raises(ModelError, match="do not fit a model of 11 blocks"):
@@ -173,6 +198,7 @@ def test_a_hybrid_tower_gives_its_distilled_features():
     encoder = HybridPatchEncoder(model)
     fine, coarse, text = encoder.patch_features(images)
     assert len(encoder.level_weights) == 3
+    assert encoder.text_level == 2
     with torch.inference_mode():
         expected = model.tower.patch_features(model.tower.feature_maps(model.normalise(images)))
     assert fine.shape == (2, 3, 8, 8)
@@ -206,8 +232,11 @@ def test_a_folder_is_loaded_by_its_name(tiny_clip_folder, tiny_clip, images):
 
 def test_a_model_of_biomedclips_kind_gives_its_tokens(biomedclip_folder, models_folder):
     hub.pull_model("biomedclip", biomedclip_folder)
-    fine, coarse = load_patch_encoder("biomedclip", "cpu", "float32").patch_features(torch.rand(1, 224, 224))
+    encoder = load_patch_encoder("biomedclip", "cpu", "float32")
+    fine, coarse, text = encoder.patch_features(torch.rand(1, 224, 224))
     assert fine.shape == coarse.shape == (1, 192, 14, 14)
+    assert text.shape == (1, 32, 14, 14)
+    assert text.norm(dim=1).numpy() == pytest.approx(1, abs=1e-5)
 
 
 def test_encoders_of_a_name_share_one_model(tiny_clip_folder):

@@ -8,7 +8,7 @@ from open_clip.transformer import VisionTransformer
 from torch import nn
 
 from anomalabel.backbones.blocks import attend, run_blocks
-from anomalabel.backbones.towers import check_layer, image_tower, normaliser
+from anomalabel.backbones.towers import check_layer, embed_patches, image_tower, normaliser
 from anomalabel.errors import ModelError
 
 LAYERS = 4
@@ -120,6 +120,102 @@ def test_patches_of_a_timm_trunk_are_projected_by_its_head():
         tokens = tower.tokens_after(torch.randn(2, 3, 160, 160), tower.depth - 1)
         expected = visual.head(visual.trunk.norm(tokens)[:, 1:])
         torch.testing.assert_close(tower.project_patches(tokens), expected)
+
+
+def test_a_patch_is_pooled_alone_where_the_pool_is_attention():
+    torch.manual_seed(0)
+    visual = TimmModel("test_vit3", 24, image_size=160, pool="", proj="linear").eval()
+    tower, pool = image_tower(visual), visual.trunk.attn_pool
+    with torch.inference_mode():
+        tokens = tower.tokens_after(torch.randn(2, 3, 160, 160), tower.depth - 1)
+        patches = visual.trunk.norm(tokens)[:, tower.prefix_tokens :]
+        channels = patches.shape[-1]
+        value = patches @ pool.kv.weight[channels:].T + pool.kv.bias[channels:]
+        written = pool.proj(value)
+        expected = visual.head(visual.trunk.fc_norm(written + pool.mlp(pool.norm(written))))
+        torch.testing.assert_close(tower.project_patches(tokens), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("proj", ["linear", ""])
+def test_a_timm_trunk_pooled_by_average(proj):
+    torch.manual_seed(0)
+    visual = TimmModel("test_vit", 24, image_size=160, pool="avg", proj=proj).eval()
+    tower, trunk = image_tower(visual), visual.trunk
+    images = torch.randn(2, 3, 160, 160)
+    with torch.inference_mode():
+        tokens = tower.tokens_after(images, tower.depth - 1)
+        patches = tower.project_patches(tokens)
+        if proj:
+            torch.testing.assert_close(patches.mean(1), visual(images), rtol=1e-4, atol=1e-5)
+        else:
+            torch.testing.assert_close(patches[1, 7], trunk.head(trunk.fc_norm(trunk.norm(tokens)[1, 8])))
+
+
+def spelled_out(value: torch.Tensor, heads: int) -> torch.Tensor:
+    """Value-value attention of (T, C), number by number."""
+    width = value.shape[1] // heads
+    out = torch.zeros_like(value)
+    for head in range(heads):
+        part = value[:, head * width : (head + 1) * width]
+        for token in range(len(value)):
+            likeness = torch.tensor([float(part[token] @ other) / width**0.5 for other in part])
+            shares = likeness.exp() / likeness.exp().sum()
+            out[token, head * width : (head + 1) * width] = (shares[:, None] * part).sum(0)
+    return out
+
+
+def test_values_attend_to_values_where_the_class_token_is_the_image():
+    torch.manual_seed(0)
+    visual = native(pool_type="tok", ls_init_value=0.5).eval()
+    tower, block = image_tower(visual), visual.transformer.resblocks[-1]
+    tokens = torch.randn(2, 17, 32)
+    with torch.inference_mode():
+        ours = embed_patches(tower, tokens)
+        value = block.ln_1(tokens) @ block.attn.in_proj_weight[64:].T + block.attn.in_proj_bias[64:]
+        written = 0.5 * block.attn.out_proj(spelled_out(value[1], 2))
+        torch.testing.assert_close(ours[1], (visual.ln_post(written) @ visual.proj)[1:], rtol=1e-4, atol=1e-5)
+
+
+def test_values_attend_to_values_in_a_timm_trunk():
+    torch.manual_seed(0)
+    visual = TimmModel("test_vit", 24, image_size=160, pool="", proj="linear").eval()
+    tower, block = image_tower(visual), visual.trunk.blocks[-1]
+    tokens, channels = torch.randn(1, 101, tower.width), tower.width
+    with torch.inference_mode():
+        ours = embed_patches(tower, tokens)
+        value = block.norm1(tokens[0]) @ block.attn.qkv.weight[2 * channels :].T + block.attn.qkv.bias[2 * channels :]
+        written = block.ls1(block.attn.proj(spelled_out(value, block.attn.num_heads)))
+        expected = visual.head(visual.trunk.norm(written))[1:]
+    torch.testing.assert_close(ours[0], expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["native, average", "native, custom blocks", "timm, parallel blocks"])
+def test_other_towers_project_what_leaves_their_last_block(name):
+    torch.manual_seed(0)
+    visual = TOWERS[name]().eval()
+    tower = image_tower(visual)
+    height, width = visual.image_size
+    images = torch.randn(1, 3, height, width)
+    with torch.inference_mode():
+        ours = embed_patches(tower, tower.tokens_after(images, tower.depth - 2))
+        expected = tower.project_patches(tower.tokens_after(images, tower.depth - 1))
+    torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_patch_is_blind_to_what_differs_from_it():
+    """Its values like those of its own kind: a far-off bright square leaves the others' embeddings nearly alone."""
+    torch.manual_seed(0)
+    visual = native(pool_type="tok").eval()
+    tower = image_tower(visual)
+    block = visual.transformer.resblocks[-1]
+    tokens = torch.randn(1, 1, 32).repeat(1, 17, 1)
+    changed = tokens.clone()
+    changed[0, 9] *= -1
+    with torch.inference_mode():
+        block.attn.in_proj_weight[64:] *= 8
+        before, after = (embed_patches(tower, given) for given in (tokens, changed))
+    moved = (after - before).norm(dim=-1)[0]
+    assert float(moved[8]) > 100 * float(torch.cat([moved[:8], moved[9:]]).max())
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from anomalabel.config import Clahe, ForegroundSettings, PreprocessingSettings
+from anomalabel.config import Clahe, ForegroundSettings, PreprocessingSettings, WaveletDenoising
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
+from anomalabel.localization import patch_features
 from anomalabel.localization.patch_features import FeatureStore, SlicePatches, extract_patches
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import PreparedVolume
@@ -31,6 +32,10 @@ class Counting:
     def patch_features(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
         self.asked += len(images)
         return tuple(torch.nn.functional.avg_pool2d(images[:, None], size) for size in (8, 4))
+
+
+class OtherLevels(Counting):
+    """Another kind of encoder on the same weights."""
 
 
 def volume(seed=0) -> PreparedVolume:
@@ -61,8 +66,8 @@ def test_a_slice_is_encoded_once():
         torch.testing.assert_close(one.levels, plain[number].levels)
 
 
-@pytest.mark.parametrize("change", ["pixels", "seen", "spacing", "preprocessing", "encoder"])
-def test_whatever_changes_the_features_asks_again(change):
+@pytest.mark.parametrize("change", ["pixels", "seen", "spacing", "preprocessing", "encoder", "version", "kind"])
+def test_whatever_changes_the_features_asks_again(change, monkeypatch):
     encoder, store, prepared = Counting(), FeatureStore(), volume()
     extract_patches(encoder, PLAIN, prepared, np.eye(4), (FIRST,), store)
     affine, settings = np.eye(4), PLAIN
@@ -74,9 +79,22 @@ def test_whatever_changes_the_features_asks_again(change):
         affine = np.diag([1.0, 2.0, 1.0, 1.0])
     if change == "preprocessing":
         settings = PLAIN.model_copy(update={"equalisation": Clahe()})
-    other = Counting("other") if change == "encoder" else encoder
+    if change == "version":
+        monkeypatch.setattr(patch_features, "FEATURES_VERSION", patch_features.FEATURES_VERSION + 1)
+    other = {"encoder": Counting("other"), "kind": OtherLevels()}.get(change, encoder)
     extract_patches(other, settings, prepared, affine, (FIRST,), store)
-    assert other.asked == (1 if change == "encoder" else 2)
+    assert other.asked == (2 if other is encoder else 1)
+
+
+def test_the_version_is_raised_when_the_pixels_that_encoders_get_change():
+    """Where this fails on purpose, raise FEATURES_VERSION and write the new numbers here."""
+    rows, columns = np.mgrid[:24, :40].astype(np.float32) / 40
+    scaled = (0.5 + 0.4 * np.sin(9 * rows + 5 * columns**2)).astype(np.float32)[None]
+    prepared = PreparedVolume(scaled, np.broadcast_to(columns > 0.3, scaled.shape).copy())
+    settings = PLAIN.model_copy(update={"equalisation": Clahe(), "denoising": WaveletDenoising()})
+    found = extract_patches(Counting(), settings, prepared, np.diag([1.0, 2.0, 1.0, 1.0]), (FIRST,))[0]
+    assert patch_features.FEATURES_VERSION == 1
+    np.testing.assert_allclose(found.levels[0].flatten(), [0.5514, 0.2311, 0.3560, 0.4398], atol=1e-4)
 
 
 def test_the_oldest_leave_when_memory_is_full():

@@ -1,22 +1,26 @@
 """A server in this process whose pipeline is a stand-in that tests can hold, break and watch."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
-from anomalabel.config import DetectionRequest
+from anomalabel.config import DetectionRequest, load_config
 from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
+from anomalabel.model_folder import HealthyImage, TrainedModel, write_model_folder
 from anomalabel.volume import FloatArray, Volume
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
+from monailabel_app.trainers.train_request import TrainRequest
 
 LOOPBACK = "http://127.0.0.1"
 
@@ -28,11 +32,15 @@ class StandInResult:
     volume: Volume
     anomaly_map: FloatArray
     report: FindingsReport
+    uncertainty_map: FloatArray | None = None
 
 
 @dataclass
 class StandInPipeline:
-    """Reads the image for real; its map is the image scaled to [0, 1], NaN in the first row of each slice."""
+    """Reads the image for real; its map is the image scaled to [0, 1], NaN in the first row of each slice.
+
+    The method few_shot has an uncertainty map too, a tenth of the map.
+    """
 
     warm_gate: threading.Event = field(default_factory=threading.Event)
     detect_gate: threading.Event = field(default_factory=threading.Event)
@@ -52,6 +60,9 @@ class StandInPipeline:
         assert self.warm_gate.wait(20)
         if self.warm_error is not None:
             raise self.warm_error
+
+    def encoders(self, backbone: str) -> str:
+        return f"encoders of {backbone}"
 
     def detect(self, source: Path, request: DetectionRequest, progress: Callable[[int, int], None]) -> StandInResult:
         self.active += 1
@@ -90,7 +101,55 @@ def stand_in_result(volume: Volume, request: DetectionRequest) -> StandInResult:
         heatmap=Heatmap(grid=(x, y, z), min=float(np.nanmin(anomaly_map)), max=1.0),
         findings=(),
     )
-    return StandInResult(volume, anomaly_map, report)
+    uncertainty_map = anomaly_map / 10 if request.method == "few_shot" else None
+    return StandInResult(volume, anomaly_map, report, uncertainty_map)
+
+
+@dataclass
+class StandInTraining:
+    """Writes a real model folder with one tensor, and can be held before that."""
+
+    gate: threading.Event = field(default_factory=threading.Event)
+    entered: threading.Event = field(default_factory=threading.Event)
+    error: Exception | None = None
+    calls: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.gate.set()
+
+    def __call__(
+        self,
+        request: TrainRequest,
+        healthy: Sequence[Path],
+        folder: Path,
+        encoders: str,
+        watch: Callable[[str, int, int], None],
+        abnormal: frozenset[str],
+    ) -> dict[str, Any]:
+        self.calls.append({"request": request, "healthy": healthy, "encoders": encoders, "abnormal": abnormal})
+        watch("encoding shots", 0, 4)
+        watch("training", 3, 12)
+        self.entered.set()
+        while not self.gate.wait(0.01):
+            watch("training", 3, 12)
+        if self.error is not None:
+            raise self.error
+        write_model(folder, request.config, request.seed, len(healthy))
+        return {"model": request.config, "shots_used": [path.name for path in healthy], "left_out": []}
+
+
+def write_model(folder: Path, config: str, seed: int = 0, shots: int = 4) -> None:
+    """A model folder as training writes it; its one tensor holds the seed."""
+    model = TrainedModel(
+        method="few_shot",
+        config=load_config(config),
+        backbone=ModelIdentity(name="embedded", weights_sha256="1" * 64),
+        prompts=PromptTexts(positive=("tumor",), negative=("healthy",)),
+        healthy=tuple(HealthyImage(name=f"{number}.png", sha256="2" * 64) for number in range(shots)),
+        seed=seed,
+        thresholds={"image": Threshold(value=1.0, rule="at most 20 % false positives are promised")},
+    )
+    write_model_folder(folder, model, {"adapter": torch.full((2,), float(seed))})
 
 
 @pytest.fixture
@@ -109,16 +168,30 @@ def pipeline() -> StandInPipeline:
     return StandInPipeline()
 
 
+@pytest.fixture
+def models(studies: Path) -> Path:
+    """The folder of the server's few-shot models, with one for `brain_mri` and one for `liver_ct`."""
+    folder = studies / "anomalabel" / "models" / "few_shot_localization"
+    for config in ("brain_mri", "liver_ct"):
+        write_model(folder / config, config)
+    return folder
+
+
+@pytest.fixture
+def training() -> StandInTraining:
+    return StandInTraining()
+
+
 StartServer = Callable[..., TestClient]
 
 
 @pytest.fixture
-def start(studies: Path, pipeline: StandInPipeline) -> Iterator[StartServer]:
+def start(studies: Path, pipeline: StandInPipeline, training: StandInTraining) -> Iterator[StartServer]:
     """Starts a server on `studies` with given settings; it may still be loading its models."""
     with ExitStack() as servers:
 
         def started(**settings: object) -> TestClient:
-            app = create_app(ServerSettings(studies, **settings), pipeline)
+            app = create_app(ServerSettings(studies, **settings), pipeline, training)
             client = TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False)
             return servers.enter_context(client)
 

@@ -1,6 +1,7 @@
 """The app as MONAI Label's own `start_server` loads it."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from fastapi import HTTPException
 from monailabel.interfaces.utils.app import app_instance
 
 import monailabel_app
+from monailabel_app.reviews.event import Review
 
 
 @pytest.fixture
-def app(studies: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def app(studies: Path, pipeline: Any, training: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("monailabel_app.app.build_pipeline", lambda configuration: pipeline)
+    monkeypatch.setattr("monailabel_app.trainers.few_shot_localization.train_with_library", training)
     folder = Path(monailabel_app.__file__).parent
     return app_instance(str(folder), str(studies), {"backbones": "embedded, biomedclip"})
 
@@ -39,3 +42,20 @@ def test_bad_parameters_are_an_http_error_with_the_reason(app: Any) -> None:
     with pytest.raises(HTTPException, match="sharpness") as refused:
         app.infer({"model": "clap_attention", "image": "head", "sharpness": 3})
     assert refused.value.status_code == 422
+
+
+def test_it_trains_in_the_process_that_monailabel_starts_for_it(app: Any, training: Any) -> None:
+    app.reviews.add("head", Review(reviewer="A", action="case_normal"))
+    # The stock plugin sends its whole table, combo boxes as lists with the choice first.
+    table = {"config": ["liver_ct", "brain_mri"], "backbone": ["biomedclip", "embedded"], "shots": 1, "healthy": ""}
+    report = app.train({"model": "few_shot_localization", "gpus": "all", **table})
+    assert report["shots_used"] == ["head.nii.gz"]
+    assert training.calls[0]["encoders"] == "encoders of biomedclip"
+    assert app.info()["models"]["few_shot_localization"]["config"]["trained"] == ["liver_ct"]
+
+
+def test_its_reply_has_no_place_for_a_second_file(app: Any, models: Path) -> None:
+    result = app.infer({"model": "few_shot_localization", "image": "head", "uncertainty": True})
+    assert [entry.name for entry in Path(result["file"]).parent.iterdir()] == ["heatmap.nrrd"]
+    assert result["params"]["config"] == "brain_mri"
+    shutil.rmtree(Path(result["file"]).parent)

@@ -112,10 +112,17 @@ def report(heatmap: np.ndarray, findings: list[dict], threshold: float = 0.4, **
     return {**values, **changes}
 
 
-def inference_result(heatmap: np.ndarray, affine_ras: np.ndarray, findings: list[dict], **changes):
-    """What `Client.infer` returns for a heatmap (Z, Y, X) and its findings."""
+def inference_result(
+    heatmap: np.ndarray,
+    affine_ras: np.ndarray,
+    findings: list[dict],
+    uncertainty_nrrd: bytes | None = None,
+    **changes,
+):
+    """What `Client.infer` returns for a heatmap (Z, Y, X), its findings and maybe the file of its uncertainty."""
     from AnomaLabelLib.client import InferenceResult
     from AnomaLabelLib.report import parse_report
 
     text = json.dumps(report(heatmap, findings, **changes))
-    return InferenceResult(parse_report(text), memoryview(nrrd_bytes(heatmap, affine_ras)))
+    uncertainty = None if uncertainty_nrrd is None else memoryview(uncertainty_nrrd)
+    return InferenceResult(parse_report(text), memoryview(nrrd_bytes(heatmap, affine_ras)), uncertainty)

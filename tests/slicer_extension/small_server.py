@@ -93,7 +93,10 @@ def small_server() -> Iterator[SmallServer]:
 
 INFO = {
     "name": "AnomaLabel",
-    "models": {"clap_attention": {}},
+    "models": {
+        "clap_attention": {"config": {"backbone": ["embedded", "biomedclip"], "seed": 0}},
+        "few_shot_localization": {"config": {"trained": ["liver_ct"], "uncertainty": False}},
+    },
     "datastore": {"total": 2},
     "anomalabel": {
         "version": "0.1.0",
@@ -102,6 +105,15 @@ INFO = {
             {"name": "liver_ct", "title": "Liver CT", "positive": ["Malignant cells"], "negative": ["Benign"]},
         ],
         "backbones": ["embedded", "biomedclip"],
+        "trained": [
+            {
+                "name": "liver_ct",
+                "config": "liver_ct",
+                "shots": 16,
+                "created": "2025-03-04T05:06:07",
+                "problem": "",
+            }
+        ],
     },
 }
 DATASTORE = {"name": "studies", "objects": {"b": {"image": {}}, "a": {"image": {}}}}
@@ -114,7 +126,7 @@ def offer_everything(server: SmallServer) -> None:
     server.answer_json("/datastore/", DATASTORE)
 
 
-def result_reply(report_json: str, heatmap_nrrd: bytes, **changes) -> Reply:
+def result_reply(report_json: str, heatmap_nrrd: bytes, uncertainty_nrrd: bytes | None = None, **changes) -> Reply:
     """The multipart answer to `/infer`."""
     boundary = "3f1a9c"
     body = (
@@ -123,5 +135,8 @@ def result_reply(report_json: str, heatmap_nrrd: bytes, **changes) -> Reply:
         'Content-Disposition: form-data; name="image"; filename="heatmap.nrrd"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode() + heatmap_nrrd
+    if uncertainty_nrrd is not None:
+        header = f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="uncertainty"; filename="u.nrrd"\r\n\r\n'
+        body += header.encode() + uncertainty_nrrd
     body += f"\r\n--{boundary}--\r\n".encode()
     return Reply(body, content_type=f"multipart/form-data; boundary={boundary}", **changes)

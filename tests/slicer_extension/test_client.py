@@ -22,7 +22,7 @@ from AnomaLabelLib.errors import (
 )
 from AnomaLabelLib.parameters import RunParameters
 from example_results import affine, finding, nrrd_bytes, report
-from small_server import Reply, offer_everything, result_reply, small_server
+from small_server import INFO, Reply, offer_everything, result_reply, small_server
 
 MATRIX = affine((0, 0, 0), (1, 1, 1), (0, 0, 0))
 PARAMETERS = RunParameters("clap_attention", "brain_mri", "embedded", positive=("Glioma",))
@@ -51,12 +51,48 @@ def good_reply(**changes) -> Reply:
 def test_info_ready_and_studies(client):
     facts = client.info()
     assert facts.version == "0.1.0"
-    assert facts.tasks == ("clap_attention",)
+    assert facts.tasks == ("clap_attention", "few_shot_localization")
+    assert (facts.task("clap_attention").learns, facts.task("clap_attention").has_uncertainty) == (False, False)
+    assert (facts.task("few_shot_localization").learns, facts.task("few_shot_localization").has_uncertainty) == (
+        True,
+        True,
+    )
+    (model,) = facts.trained_for("liver_ct")
+    assert (model.name, model.shots, model.problem) == ("liver_ct", 16, "")
+    assert facts.trained_for("brain_mri") == ()
     assert [config.title for config in facts.configs] == ["Brain MRI", "Liver CT"]
     assert facts.configs[0].positive == ("Glioma",)
     assert facts.backbones == ("embedded", "biomedclip")
     assert client.studies() == ("a", "b")
     client.ready()
+
+
+def test_an_older_server_that_trains_nothing_is_understood(server, client):
+    ours = {key: value for key, value in INFO["anomalabel"].items() if key != "trained"}
+    server.answer_json("/info/", {**INFO, "models": {"clap_attention": {}}, "anomalabel": ours})
+    facts = client.info()
+    assert (facts.tasks, facts.trained) == (("clap_attention",), ())
+    assert not facts.task("clap_attention").learns
+
+
+def test_a_trained_model_is_asked_for_and_the_uncertainty_comes_with_the_heatmap(server, client):
+    values = np.zeros((4, 5, 6), np.float32)
+    text = json.dumps(report(values, [], method="few_shot"))
+    uncertainty = nrrd_bytes(values + 1, MATRIX)
+    reply = result_reply(text, nrrd_bytes(values, MATRIX), uncertainty)
+    server.answer("POST", "/infer/few_shot_localization", reply)
+    asking = RunParameters("few_shot_localization", "liver_ct", trained="liver_ct", uncertainty=True)
+    assert client.infer(asking, "id-1", "a").uncertainty_nrrd.tobytes() == uncertainty
+    (asked,) = server.asked("POST")
+    form = message_from_bytes(b"Content-Type: " + asked.headers["Content-Type"].encode() + b"\r\n\r\n" + asked.body)
+    assert json.loads(form.get_payload()[0].get_payload()) == {
+        "config": "liver_ct",
+        "trained": "liver_ct",
+        "uncertainty": True,
+        "compact": False,
+    }
+    server.answer("POST", "/infer/clap_attention", good_reply())
+    assert client.infer(PARAMETERS, "id-1", "a").uncertainty_nrrd is None
 
 
 def test_a_study_of_the_server_is_asked_for_by_id(server, client):

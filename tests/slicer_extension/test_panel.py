@@ -163,7 +163,7 @@ def test_a_run_sends_the_edited_prompts_and_shows_its_findings(widget, server, s
     finish(widget)
     body = server.asked("POST")[0].body.decode("latin-1")
     assert '"positive": ["Cyst", "Bleeding"]' in body
-    assert texts_of_row(widget.ui.findingsTable, 0) == ["anomaly", "0.90", "108", "3"]
+    assert texts_of_row(widget.ui.findingsTable, 0) == ["anomaly", "0.90", "", "108", "3"]
     assert widget.ui.findingsTable.rowCount() == 2
     assert widget.ui.progressBar.isHidden()
     assert "Not calibrated" in widget.ui.warningsLabel.text()
@@ -233,6 +233,107 @@ def test_an_empty_prompt_is_refused_before_anything_is_sent(widget, server):
     assert "prompt field is empty" in widget.ui.noticeLabel.text()
     assert "at least one line" in widget.ui.noticeLabel.text()
     assert server.asked("POST") == []
+
+
+def few_shot_reply():
+    entries = [{**finding(MATRIX, (4, 3, 2), (7, 5, 4), score=0.9), "uncertainty": 0.125}]
+    rule = "pixel: 99th percentile of 16 held-out healthy images; at most 20 % false positives are promised"
+    changes = {
+        "method": "few_shot",
+        "config": "liver_ct",
+        "model": {"name": "liver_ct", "weights_sha256": "0" * 64},
+        "calibrated": True,
+        "threshold": {"value": 0.4, "rule": rule},
+    }
+    text = json.dumps({**report(values(), entries), **changes})
+    return result_reply(text, nrrd_bytes(values(), MATRIX), nrrd_bytes(np.abs(values()) / 10, MATRIX))
+
+
+@pytest.fixture
+def learnt(widget, server, scene):
+    """The panel after a run of the method that learns from healthy images."""
+    server.answer("POST", "/infer/few_shot_localization", few_shot_reply())
+    scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    connect(widget, server)
+    widget.ui.configCombo.setCurrentText("Liver CT")
+    widget.ui.taskCombo.setCurrentText("few_shot_localization")
+    widget.ui.volumeSelector.setCurrentNode(volume_node(scene, np.ones((8, 9, 10), np.int16), MATRIX))
+    widget.ui.runButton.click()
+    finish(widget)
+    assert not widget.presenter.state.notice.is_error, widget.presenter.state.notice
+    return widget
+
+
+def test_a_method_that_learns_takes_its_models_and_no_words(widget, server):
+    connect(widget, server)
+    ui = widget.ui
+    models = [ui.backboneCombo.itemText(place) for place in range(ui.backboneCombo.count())]
+    assert models == ["embedded", "biomedclip"]
+    assert ui.trainedLabel.isHidden()
+    ui.taskCombo.setCurrentText("few_shot_localization")
+    assert ui.backboneCombo.count() == 0
+    assert ui.trainedLabel.text().startswith("No model is trained for Brain MRI yet.")
+    assert not ui.trainedLabel.isHidden()
+    assert not ui.positivePrompts.isEnabled()
+    ui.configCombo.setCurrentText("Liver CT")
+    assert ui.backboneCombo.currentText() == "liver_ct"
+    assert ui.trainedLabel.text() == "Learned from 16 healthy images, 2025-03-04."
+    ui.taskCombo.setCurrentText("clap_attention")
+    assert ui.backboneCombo.currentText() == "embedded"
+    assert ui.positivePrompts.isEnabled()
+    assert ui.trainedLabel.isHidden()
+
+
+def test_the_trained_model_is_asked_and_its_answer_is_told_in_words(learnt, server):
+    body = server.asked("POST")[0].body.decode("latin-1")
+    assert '"trained": "liver_ct"' in body
+    assert '"uncertainty": true' in body
+    assert "positive" not in body
+    assert "backbone" not in body
+    ui = learnt.ui
+    assert ui.modelLabel.text() == "Compared with healthy images by the trained model liver_ct, config liver_ct"
+    assert ui.thresholdRuleLabel.text().startswith("Threshold: pixel: 99th percentile of 16 held-out healthy images")
+    assert "20 % false positives are promised" in ui.thresholdRuleLabel.text()
+    assert texts_of_row(ui.findingsTable, 0) == ["anomaly", "0.90", "0.12", "108", "3"]
+    assert "Not calibrated" not in ui.warningsLabel.text()
+
+
+def test_the_uncertainty_is_shown_in_place_of_the_heatmap(learnt, scene, server):
+    (run,) = find_runs(scene)
+    composite = scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    before = len(server.requests)
+    assert learnt.ui.uncertaintyCheck.isEnabled()
+    assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
+    learnt.ui.uncertaintyCheck.setChecked(True)
+    assert composite.GetForegroundVolumeID() == run.uncertainty.GetID()
+    learnt.ui.opacitySlider.setValue(0.3)
+    assert composite.GetForegroundOpacity() == pytest.approx(0.3)
+    learnt.ui.uncertaintyCheck.setChecked(False)
+    assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
+    assert len(server.requests) == before
+
+
+def test_a_result_without_uncertainty_cannot_show_it(learnt, scene):
+    learnt.ui.uncertaintyCheck.setChecked(True)
+    learnt.ui.taskCombo.setCurrentText("clap_attention")
+    learnt.ui.runButton.click()
+    finish(learnt)
+    assert not learnt.ui.uncertaintyCheck.isEnabled()
+    run = find_runs(scene)[-1]
+    assert scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() == run.heatmap.GetID()
+
+
+def test_a_model_that_is_not_trained_yet_is_said_in_plain_words(widget, server, scene):
+    detail = "No model is trained for 'brain_mri' yet (trained: liver_ct). Train it first: POST /train/..."
+    server.answer_json("/infer/few_shot_localization", {"detail": detail}, 422, "POST")
+    connect(widget, server)
+    widget.ui.taskCombo.setCurrentText("few_shot_localization")
+    widget.ui.volumeSelector.setCurrentNode(volume_node(scene, np.ones((8, 9, 10), np.int16), MATRIX))
+    widget.ui.runButton.click()
+    finish(widget)
+    assert widget.ui.noticeLabel.text().startswith(detail)
+    assert "ask who runs the server" in widget.ui.noticeLabel.text()
+    assert '"trained"' not in server.asked("POST")[0].body.decode("latin-1")
 
 
 def test_errors_stand_in_the_panel_with_cause_and_remedy(widget, server):

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
-from anomalabel.errors import ConfigError
+from anomalabel.errors import ConfigError, OutputError
 from anomalabel.training.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoint,
@@ -53,17 +55,28 @@ def test_one_of_other_settings_is_refused(tmp_path: Path) -> None:
         read_checkpoint(tmp_path, "b")
 
 
-def test_an_interrupted_writing_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_told_and_leaves_the_last_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_checkpoint(tmp_path, checkpoint())
 
-    def fail(values: object, path: Path) -> None:
-        path.write_bytes(b"half")
-        raise OSError("disk full")
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_checkpoint(tmp_path, checkpoint())
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match=r"disk or its quota is full.*untouched"):
+        write_checkpoint(tmp_path, checkpoint("b"))
     assert read_checkpoint(tmp_path, "a") is not None
+    assert [path.name for path in tmp_path.iterdir()] == [CHECKPOINT_FILE]
+
+
+def test_a_random_generator_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(3)
+    torch.rand(5, generator=generator)
+    write_checkpoint(tmp_path, Checkpoint("a", "head 2", 7, {"generator": generator.get_state()}, []))
+    read = read_checkpoint(tmp_path, "a")
+    assert read is not None
+    resumed = torch.Generator()
+    resumed.set_state(read.modules["generator"])
+    assert torch.equal(torch.rand(4, generator=resumed), torch.rand(4, generator=generator))
 
 
 @pytest.mark.parametrize("content", [b"", b"no checkpoint", b"\x80\x02junk", b"PK\x03\x04" + bytes(60), None])

@@ -90,7 +90,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
         precision: of the image tower; "auto" is bfloat16 where the hardware has it.
 
     Raises:
-        ModelError: no such model, an incomplete folder, or a network that is no ViT.
+        ModelError: no such model, or an incomplete folder.
     """
     folder = find_model_folder(name_or_path)
     where = choose_device(device)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from anomalabel.backbones.blocks import run_blocks
@@ -14,7 +15,9 @@ from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.hybrid import HybridTower
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import load_model
+from anomalabel.backbones.resnet import convolutional_trunk
 from anomalabel.backbones.timm_features import TimmFeatures
+from anomalabel.backbones.towers import embed_patches
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
 
@@ -25,6 +28,11 @@ WEIGHTS_MARK = "@"
 TEXT_LEVEL_WEIGHT = 2.0
 """Of the patch embeddings beside each of the distilled levels. On anatomies that the model was trained on more would be
 better, on one left out of the training (chest) less; between the two."""
+
+FOREIGN_TEXT_LEVEL_WEIGHT = 0.0
+"""Of the patch embeddings of models that were not trained here: they serve comparisons with texts, and a normal bank is
+what it is without them. PatchCore's published features are those of the middle alone; what the last layer adds depends
+on the model, and nobody measured it."""
 
 TOKEN_DEPTHS = (0.5, 0.75)
 """After these shares of a transformer's blocks its tokens are taken: past edges, before words."""
@@ -45,7 +53,12 @@ class PatchEncoder(Protocol):
 
     @property
     def level_weights(self) -> tuple[float, ...]:
-        """How much each level counts in a distance, all positive; () = alike."""
+        """How much each level counts in a distance, none negative, 0 = not at all; () = alike."""
+        ...
+
+    @property
+    def text_level(self) -> int | None:
+        """Which level holds unit vectors in the space of the model's texts; None for networks without text."""
         ...
 
     def patch_features(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -72,6 +85,7 @@ class ModulePatchEncoder:
     """
 
     level_weights: tuple[float, ...] = ()
+    text_level: int | None = None
 
     def __init__(
         self,
@@ -120,17 +134,17 @@ class TimmPatchEncoder(ModulePatchEncoder):
 
 
 class TokenPatchEncoder:
-    """The patch tokens of an image-text model's transformer after some of its blocks.
+    """The patch tokens of an image-text model's transformer after some of its blocks, and its patch embeddings.
+
+    The last level holds the embeddings, unit vectors in the text's space (see `towers.embed_patches`).
 
     Args:
-        model: frozen; its tower runs up to the last block that is asked for.
+        model: frozen.
         layers: blocks, counted from 0, ascending; None takes those at `TOKEN_DEPTHS`.
 
     Raises:
-        ModelError: a layer that the tower does not have.
+        ModelError: the model's image tower is no ViT, or a layer that it does not have.
     """
-
-    level_weights: tuple[float, ...] = ()
 
     def __init__(self, model: ImageTextModel, layers: tuple[int, ...] | None = None) -> None:
         depth = model.tower.depth
@@ -141,19 +155,54 @@ class TokenPatchEncoder:
                 f"Choose ascending layers from 0 to {depth - 1}.",
             )
         self.identity, self.side = model.identity, model.side
+        self.level_weights = (1.0,) * len(chosen) + (FOREIGN_TEXT_LEVEL_WEIGHT,)
+        self.text_level = len(chosen)
         self._model, self._layers = model, chosen
 
     def patch_features(self, images: Tensor) -> tuple[Tensor, ...]:
         tower = self._model.tower
-        maps = []
+        before_last = tower.depth - 2
+        levels, done = [], 0
         with torch.inference_mode():
-            tokens, done = tower.embed(self._model.normalise(images)), 0
-            for layer in self._layers:
-                tokens = run_blocks(tower.blocks[done : layer + 1], tokens)
-                patches = tokens[:, tower.prefix_tokens :].transpose(1, 2).unflatten(2, tower.grid)
-                maps.append(patches.float().contiguous())
-                done = layer + 1
-        return tuple(maps)
+            tokens = tower.embed(self._model.normalise(images))
+            for layer in sorted({*self._layers, before_last}):
+                tokens, done = run_blocks(tower.blocks[done : layer + 1], tokens), layer + 1
+                if layer in self._layers:
+                    levels.append(tokens[:, tower.prefix_tokens :].float())
+                if layer == before_last:
+                    embeddings = functional.normalize(embed_patches(tower, tokens).float(), dim=-1)
+            levels.append(embeddings)
+            return tuple(level.transpose(1, 2).unflatten(2, tower.grid).contiguous() for level in levels)
+
+
+class ResNetPatchEncoder:
+    """The feature maps of an image-text model's convolutional tower at strides 8 and 16, and its patch embeddings.
+
+    The last level holds the embeddings, unit vectors at stride 32 in the text's space.
+
+    Raises:
+        ModelError: the image tower is of another kind.
+    """
+
+    level_weights = (1.0, 1.0, FOREIGN_TEXT_LEVEL_WEIGHT)
+    text_level = 2
+
+    def __init__(self, model: ImageTextModel) -> None:
+        trunk = convolutional_trunk(model.visual)
+        if trunk is None:
+            raise ModelError(
+                f"The image tower of {model.identity.name} has no feature maps at strides 8 and 16.",
+                "Take its tokens: TokenPatchEncoder.",
+            )
+        self.identity, self.side = model.identity, model.side
+        self._model, self._trunk = model, trunk
+
+    def patch_features(self, images: Tensor) -> tuple[Tensor, ...]:
+        with torch.inference_mode():
+            normalised = self._model.normalise(images).contiguous(memory_format=torch.channels_last)
+            fine, coarse, embeddings = (level.float() for level in self._trunk.levels(normalised))
+            levels = (fine, coarse, functional.normalize(embeddings, dim=1))
+            return tuple(level.contiguous() for level in levels)
 
 
 class HybridPatchEncoder:
@@ -168,15 +217,16 @@ class HybridPatchEncoder:
     """
 
     level_weights = (1.0, 1.0, TEXT_LEVEL_WEIGHT)
+    text_level = 2
 
     def __init__(self, model: ImageTextModel) -> None:
-        if not isinstance(model.tower, HybridTower):
+        if not isinstance(model.visual, HybridTower):
             raise ModelError(
                 f"The image tower of {model.identity.name} has no distilled patch features.",
                 "Take its tokens: TokenPatchEncoder.",
             )
         self.identity, self.side = model.identity, model.side
-        self._model, self._tower = model, model.tower
+        self._model, self._tower = model, model.visual
 
     def patch_features(self, images: Tensor) -> tuple[Tensor, ...]:
         with torch.inference_mode():
@@ -186,8 +236,14 @@ class HybridPatchEncoder:
 
 
 def patch_encoder_of(model: ImageTextModel) -> PatchEncoder:
-    """The best patch features that an image-text model has."""
-    return HybridPatchEncoder(model) if isinstance(model.tower, HybridTower) else TokenPatchEncoder(model)
+    """The best patch features that an image-text model has.
+
+    Raises:
+        ModelError: its image tower is neither a plain ViT nor convolutional.
+    """
+    if isinstance(model.visual, HybridTower):
+        return HybridPatchEncoder(model)
+    return TokenPatchEncoder(model) if convolutional_trunk(model.visual) is None else ResNetPatchEncoder(model)
 
 
 def load_patch_encoder(name: str, device: str = "auto", precision: Precision = "auto") -> PatchEncoder:

@@ -6,13 +6,20 @@ from typing import Protocol
 
 import timm
 import torch
+import torch.nn.functional as functional
 from open_clip.timm_model import TimmModel
-from open_clip.transformer import VisionTransformer
+from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+from timm.layers.attention import Attention
+from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
-from anomalabel.backbones.blocks import run_blocks
+from anomalabel.backbones.blocks import attend, run_blocks
 from anomalabel.backbones.hybrid import HybridTower
 from anomalabel.errors import ModelError
+
+NEEDS_VIT = (
+    "CLAP attention needs a plain ViT: choose another model; with a ResNet, the methods normal_bank and few_shot run."
+)
 
 
 class ImageTower(Protocol):
@@ -62,7 +69,8 @@ class NativeTower:
         self.width = int(visual.transformer.width)
         rows, columns = visual.grid_size
         self.grid = (rows, columns)
-        self._needed = self.prefix_tokens if visual.pool_type == "tok" else None
+        self.pools_class_token = visual.pool_type == "tok"
+        self._needed = self.prefix_tokens if self.pools_class_token else None
 
     def embed(self, images: Tensor) -> Tensor:
         return self._visual._embeds(images)
@@ -88,7 +96,7 @@ class TimmTower:
         if not isinstance(trunk, timm.models.VisionTransformer):
             raise ModelError(
                 f"The timm trunk {type(trunk).__name__} is no plain vision transformer.",
-                "Choose a model whose image tower is a ViT.",
+                NEEDS_VIT,
             )
         self._trunk = trunk
         self._head = visual.head
@@ -98,7 +106,8 @@ class TimmTower:
         self.prefix_tokens = int(trunk.num_prefix_tokens)
         rows, columns = trunk.patch_embed.grid_size
         self.grid = (rows, columns)
-        self._needed = self.prefix_tokens if trunk.global_pool == "token" else None
+        self.pools_class_token = trunk.global_pool == "token"
+        self._needed = self.prefix_tokens if self.pools_class_token else None
 
     def embed(self, images: Tensor) -> Tensor:
         tokens = self._trunk._pos_embed(self._trunk.patch_embed(images))
@@ -112,7 +121,12 @@ class TimmTower:
         return self._head(self._trunk.forward_head(tokens))
 
     def project_patches(self, tokens: Tensor) -> Tensor:
-        return self._head(self._trunk.norm(tokens)[:, self.prefix_tokens :])
+        trunk = self._trunk
+        patches = trunk.norm(tokens)[:, self.prefix_tokens :]
+        if trunk.attn_pool is not None:
+            # The pool over a patch alone is its value path: one key takes all the attention.
+            patches = trunk.attn_pool(patches.flatten(0, 1)[:, None]).unflatten(0, patches.shape[:2])
+        return self._head(trunk.head(trunk.head_drop(trunk.fc_norm(patches))))
 
 
 def image_tower(visual: nn.Module) -> ImageTower:
@@ -129,8 +143,52 @@ def image_tower(visual: nn.Module) -> ImageTower:
         return TimmTower(visual)
     raise ModelError(
         f"The image tower {type(visual).__name__} is no vision transformer.",
-        "CLAP attention needs a ViT: choose another model.",
+        NEEDS_VIT,
     )
+
+
+def embed_patches(tower: ImageTower, tokens: Tensor) -> Tensor:
+    """Patch embeddings in the text's space (eq. 7's v_i), not normalised.
+
+    A tower whose image embedding is its class token was never taught what its last block makes of the patches: the
+    class token takes their values and nothing else, and the residual stream that they keep blurs what they mean
+    (ClearCLIP; Lan et al. 2024). There the values attend to the values like them (CLIP Surgery; Li et al. 2023), and
+    what the last attention writes is projected, without residual and perceptron. Towers pooled by mean or attention
+    were taught through their patch tokens, which are projected as they leave the last block.
+
+    Args:
+        tower: any; of blocks of an unknown kind the tokens are projected as they leave.
+        tokens: (N, T, C), what enters the last block.
+
+    Returns:
+        (N, P, D), patches row by row.
+    """
+    if isinstance(tower, NativeTower | TimmTower) and tower.pools_class_token:
+        written = _value_attention(tower.blocks[-1], tokens)
+        if written is not None:
+            return tower.project_patches(written)
+    return tower.project_patches(run_blocks(tower.blocks[-1:], tokens))
+
+
+def _value_attention(block: nn.Module, tokens: Tensor) -> Tensor | None:
+    """What a block's attention writes (N, T, C) where values are also queries and keys; None for unknown blocks."""
+    if isinstance(block, ResidualAttentionBlock):
+        native = block.attn
+        bias = None if native.in_proj_bias is None else native.in_proj_bias[-native.embed_dim :]
+        value = functional.linear(block.ln_1(tokens), native.in_proj_weight[-native.embed_dim :], bias)
+        return block.ls_1(native.out_proj(_attend_alike(value, native.num_heads)))
+    if isinstance(block, Block) and type(block.attn) is Attention and block.attn.gate is None:
+        attention = block.attn
+        bias = None if attention.qkv.bias is None else attention.qkv.bias[-attention.attn_dim :]
+        value = functional.linear(block.norm1(tokens), attention.qkv.weight[-attention.attn_dim :], bias)
+        return block.ls1(attention.proj(attention.norm(_attend_alike(value, attention.num_heads))))
+    return None
+
+
+def _attend_alike(value: Tensor, heads: int) -> Tensor:
+    """Softmax attention of values (N, T, C) over themselves."""
+    parts = value.unflatten(-1, (heads, -1)).transpose(1, 2)
+    return attend(parts, parts, parts).transpose(1, 2).flatten(2)
 
 
 def check_layer(tower: ImageTower, layer: int) -> None:

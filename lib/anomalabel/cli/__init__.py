@@ -73,7 +73,7 @@ def detect(
     device: Device = "auto",
 ) -> None:
     """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
-    from anomalabel.evaluation.datasets.listing import list_images
+    from anomalabel.io.listing import list_images
     from anomalabel.outputs import check_folder, check_stems, output_paths, write_result
     from anomalabel.pipeline import DetectionPipeline
 

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -23,6 +24,14 @@ from anomalabel.preprocessing.slices import SlicePosition, extract_slice, slice_
 from anomalabel.volume import Matrix
 
 GIBIBYTE = 1 << 30
+
+FEATURES_VERSION = 1
+"""Part of every key, since features are also kept on disk, from one version of this package to the next.
+
+Raise it by hand with every change of code that changes the features of the same pixels, settings and weights: in
+`preprocessing` (after the volume is prepared), `localization.framed_slices`, this file, or a patch encoder of
+`backbones`.
+"""
 
 
 @dataclass(frozen=True)
@@ -45,11 +54,24 @@ class SlicePatches:
         return sum(level.numel() * level.element_size() for level in self.levels)
 
 
-class FeatureStore:
-    """Patch features by encoder, settings and pixels; those that were not asked for longest leave first.
+class PatchStore(Protocol):
+    """Keeps patch features under keys that hash all that decides them.
 
-    What comes out equals what an encoder would say, so that a store changes nothing but time. May be used from several
+    What comes out equals what the encoder would say, so that a store changes nothing but time. May be used from several
     threads.
+    """
+
+    def find(self, key: bytes) -> SlicePatches | None:
+        """What was kept under a key, if it still is."""
+        ...
+
+    def keep(self, key: bytes, patches: SlicePatches) -> None:
+        """Keep features; a store may also let go of them at once."""
+        ...
+
+
+class FeatureStore:
+    """A `PatchStore` in memory; features that were not asked for longest leave first.
 
     Args:
         capacity_bytes: of the features kept; a 224-pixel slice takes 0.2 to 1.2 MB.
@@ -85,7 +107,7 @@ def extract_patches(
     prepared: PreparedVolume,
     affine_ras: Matrix,
     positions: Sequence[SlicePosition],
-    store: FeatureStore | None = None,
+    store: PatchStore | None = None,
 ) -> list[SlicePatches]:
     """Patch features of the slices at `positions`, in one batch as far as the store lacks them.
 
@@ -115,7 +137,8 @@ class _Slice:
         return frame_slice(self.scaled, self.seen, self.spacing_mm, side, preprocessing)
 
     def key(self, encoder: PatchEncoder, preprocessing: PreprocessingSettings) -> bytes:
-        told = (encoder.identity.model_dump_json(), encoder.side, self.spacing_mm, self.seen.shape)
+        network = (encoder.identity.model_dump_json(), type(encoder).__qualname__, encoder.side)
+        told = (FEATURES_VERSION, network, self.spacing_mm, self.seen.shape)
         digest = hashlib.blake2b(f"{told} {preprocessing.model_dump_json()}".encode(), digest_size=32)
         digest.update(np.ascontiguousarray(self.scaled).data)
         digest.update(np.packbits(self.seen).data)

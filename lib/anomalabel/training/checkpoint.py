@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import torch
 
 from anomalabel.errors import ConfigError
+from anomalabel.model_folder.whole_files import write_whole
 
 CHECKPOINT_FILE = "training_state.pt"
 
@@ -37,8 +39,9 @@ class Checkpoint:
 
     Args:
         settings: as text; a checkpoint of other settings is refused.
-        phase, step: the next step to take.
-        modules: state of everything that learns or remembers, by name.
+        phase, step: the next step to take; what the phases are called is the training's own affair.
+        modules: state of everything that learns or remembers, by name: tensors, numbers, texts and containers of them
+            (of a random generator its `get_state()`).
         history: losses so far.
     """
 
@@ -50,11 +53,15 @@ class Checkpoint:
 
 
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write it whole or not at all."""
-    target = folder / CHECKPOINT_FILE
-    unfinished = target.with_suffix(".tmp")
-    torch.save(vars(checkpoint), unfinished)
-    unfinished.replace(target)
+    """Write it whole or not at all.
+
+    Raises:
+        OutputError: it cannot be written, say because the disk is full; the checkpoint before stays.
+    """
+    # Through memory, since torch tells a full disk as any other fault of its own.
+    content = io.BytesIO()
+    torch.save(vars(checkpoint), content)
+    write_whole(folder / CHECKPOINT_FILE, content.getvalue())
 
 
 def read_checkpoint(folder: Path, settings: str) -> Checkpoint | None:

@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from anomalabel.training.tasks.shapes import irregular_distance, smooth_noise
+
 FloatImage = NDArray[np.float32]
 
 MINIMUM_CONTRAST = 0.25
@@ -40,7 +42,7 @@ def plant_lesion(image: FloatImage, generator: np.random.Generator) -> tuple[Flo
         rim /= max(float(rim.max()), 1e-6)
         changed = image + np.float32(sign) * contrast * (rim - 0.4 * shape)
     else:
-        texture = _noise(image.shape, 2.0, generator) * 0.15 if kind == "textured" else np.float32(0)
+        texture = smooth_noise(image.shape, 2.0, generator) * 0.15 if kind == "textured" else np.float32(0)
         changed = image + shape * (np.float32(sign) * contrast + texture)
     return np.clip(changed, 0, 1).astype(np.float32), shape
 
@@ -50,20 +52,9 @@ def _blob(shape: tuple[int, ...], centre: NDArray[np.int64], generator: np.rando
     side = min(shape)
     radii = side * generator.uniform(0.035, 0.13) * generator.uniform(0.7, 1.3, size=2)
     angle = generator.uniform(0, np.pi)
-    rows, columns = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    rows, columns = rows - centre[0], columns - centre[1]
-    along = rows * np.cos(angle) + columns * np.sin(angle)
-    across = columns * np.cos(angle) - rows * np.sin(angle)
-    distance = np.sqrt((along / radii[0]) ** 2 + (across / radii[1]) ** 2)
-    distance += _noise(shape, float(radii.mean()) / 2 + 1, generator) * 0.15
+    distance = irregular_distance(shape, centre, radii, angle, 0.15, generator)
     softness = generator.uniform(0.08, 0.3)
     return (1 / (1 + np.exp(np.clip((distance - 1) / softness, -30, 30)))).astype(np.float32)
-
-
-def _noise(shape: tuple[int, ...], sigma: float, generator: np.random.Generator) -> FloatImage:
-    """Smooth noise of unit standard deviation."""
-    noise = ndimage.gaussian_filter(generator.standard_normal(shape).astype(np.float32), sigma)
-    return noise / max(float(noise.std()), 1e-6)
 
 
 def _elsewhere(image: FloatImage, generator: np.random.Generator) -> FloatImage:

@@ -50,10 +50,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """A heatmap as the bytes of an NRRD file, and what was found."""
+    """A heatmap as the bytes of an NRRD file, and what was found; the uncertainty map where the method gives one."""
 
     report: Report
     heatmap_nrrd: memoryview
+    uncertainty_nrrd: memoryview | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,8 @@ class Client:
             answer = self._call("POST", path, query=query, long=True, files=fields)
         parts = parse_multipart(answer.headers.get("Content-Type", ""), answer.content)
         report = parse_report(_text(_required(parts, "params").content.tobytes()))
-        return InferenceResult(report, _required(parts, "image").content)
+        uncertainty = parts.get("uncertainty")
+        return InferenceResult(report, _required(parts, "image").content, uncertainty.content if uncertainty else None)
 
     def progress(self, request_id: str) -> tuple[int, int]:
         """(done, total) steps of a run."""
@@ -228,7 +230,7 @@ def _refusal(answer: _Answer) -> Exception:
             _("Wait a moment and press Test connection again."),
         )
     if answer.status in {404, 422} and detail:
-        return RequestRefusedError(detail, _("Change the request and run again."))
+        return RequestRefusedError(detail, _("Follow that advice, or ask who runs the server; then run again."))
     if answer.status >= 500:
         return ReplyError(
             _("The server failed (HTTP {status}). {detail}").format(status=answer.status, detail=detail).strip(),

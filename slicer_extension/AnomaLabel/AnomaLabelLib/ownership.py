@@ -11,6 +11,7 @@ FINDING_ATTRIBUTE = "AnomaLabel.Finding"
 RUN_ROLE = "run"
 HEATMAP_ROLE = "heatmap"
 UNSEEN_ROLE = "unseen"
+UNCERTAINTY_ROLE = "uncertainty"
 BOX_ROLE = "box"
 PART_ROLE = "part"
 

@@ -25,6 +25,9 @@ class ShownRun:
         minimum, maximum: range of the heatmap, for the threshold slider.
         decimals: of scores and thresholds, enough to tell apart what the heatmap's range tells apart.
         unseen: how much was not looked at and what that means.
+        model: which method and model answered.
+        threshold_rule: how the threshold was chosen and what it promises, in the server's words.
+        has_uncertainty: whether the method gave a map of its uncertainty.
     """
 
     id: str
@@ -37,6 +40,8 @@ class ShownRun:
     warnings: tuple[str, ...]
     unseen: str
     model: str
+    threshold_rule: str = ""
+    has_uncertainty: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,4 +59,6 @@ class PanelState:
     heatmap_visible: bool = True
     unseen_visible: bool = True
     boxes_visible: bool = True
+    uncertainty_visible: bool = False
+    """In place of the heatmap, where the shown run has one."""
     opacity: float = 0.6

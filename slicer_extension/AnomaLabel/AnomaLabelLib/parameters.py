@@ -14,15 +14,20 @@ class RunParameters:
     """Settings of one run; None leaves the choice to the server's config.
 
     Args:
+        backbone: image-text model, for tasks that read words.
+        trained: model that the server trained, for tasks that learn from healthy images.
         compact: ask for a heatmap of one byte a voxel in place of four.
+        uncertainty: ask for the map of the method's uncertainty; older servers do not know the question.
     """
 
     task: str
     config: str
-    backbone: str
+    backbone: str | None = None
     positive: tuple[str, ...] | None = None
     negative: tuple[str, ...] | None = None
     compact: bool = False
+    trained: str | None = None
+    uncertainty: bool | None = None
 
     def to_json(self) -> str:
         """The form field `params` of the request; keys that are None are left out."""

@@ -154,11 +154,19 @@ class Presenter:
         """Opacity of the heatmap, in [0, 1]."""
         self._change(opacity=value)
         if self._run is not None:
-            set_opacity(self._scene, self._run.heatmap, value)
+            for shown in filter(None, (self._run.heatmap, self._run.uncertainty)):
+                set_opacity(self._scene, shown, value)
 
-    def set_visible(self, heatmap: bool | None = None, unseen: bool | None = None, boxes: bool | None = None) -> None:
-        """Show or hide heatmap, tint and boxes; None leaves one as it is."""
+    def set_visible(
+        self,
+        heatmap: bool | None = None,
+        unseen: bool | None = None,
+        boxes: bool | None = None,
+        uncertainty: bool | None = None,
+    ) -> None:
+        """Show or hide heatmap, tint, boxes and, in place of the heatmap, uncertainty; None leaves one as it is."""
         self._change(
+            uncertainty_visible=self.state.uncertainty_visible if uncertainty is None else uncertainty,
             heatmap_visible=self.state.heatmap_visible if heatmap is None else heatmap,
             unseen_visible=self.state.unseen_visible if unseen is None else unseen,
             boxes_visible=self.state.boxes_visible if boxes is None else boxes,
@@ -222,9 +230,10 @@ class Presenter:
         if run is None:
             return
         state = self.state
+        heatmap = run.heatmap if state.heatmap_visible else None
         self._overlay.show(
             background,
-            run.heatmap if state.heatmap_visible else None,
+            run.uncertainty if state.uncertainty_visible and run.uncertainty is not None else heatmap,
             state.opacity,
             run.unseen if state.unseen_visible else None,
         )

@@ -50,7 +50,10 @@ class HeatmapFacts:
 
 @dataclass(frozen=True)
 class Report:
-    """What the server says about one image; `text` is the JSON as it came."""
+    """What the server says about one image; `text` is the JSON as it came.
+
+    `threshold_rule` says in words how the threshold was chosen and what it can promise.
+    """
 
     image: str
     method: str
@@ -59,6 +62,7 @@ class Report:
     image_score: float
     calibrated: bool
     threshold: float
+    threshold_rule: str
     prompt_specificity: float | None
     nonfinite_voxels: int
     spacing_known: bool
@@ -98,6 +102,7 @@ def parse_report(text: str) -> Report:
         image_score=fields.number("image_score"),
         calibrated=fields.flag("calibrated"),
         threshold=fields.inner("threshold").number("value"),
+        threshold_rule=fields.inner("threshold").text("rule"),
         prompt_specificity=fields.optional_number("prompt_specificity"),
         nonfinite_voxels=fields.whole("nonfinite_voxels"),
         spacing_known=fields.flag("spacing_known"),

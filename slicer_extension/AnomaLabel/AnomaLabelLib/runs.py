@@ -19,6 +19,7 @@ from .ownership import (
     PART_ROLE,
     RUN_ATTRIBUTE,
     RUN_ROLE,
+    UNCERTAINTY_ROLE,
     UNSEEN_ROLE,
     claim,
     owned_nodes,
@@ -26,6 +27,7 @@ from .ownership import (
 from .report import Report, parse_report
 from .subject_hierarchy import add_folder, remove_folder
 from .translation import _
+from .uncertainty import load_uncertainty
 from .unseen import add_unseen_mask
 
 SOURCE_REFERENCE = "AnomaLabel.source"
@@ -33,7 +35,7 @@ SOURCE_REFERENCE = "AnomaLabel.source"
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose nodes are all in the scene."""
+    """A run whose nodes are all in the scene; `uncertainty` is None where the method gave none."""
 
     id: str
     name: str
@@ -42,6 +44,7 @@ class Run:
     unseen: slicer.vtkMRMLLabelMapVolumeNode
     boxes: tuple[slicer.vtkMRMLMarkupsROINode, ...]
     source: slicer.vtkMRMLScalarVolumeNode | None
+    uncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
 
 
 def add_run(
@@ -107,6 +110,10 @@ def _add_parts(
     claim(unseen, run_id, UNSEEN_ROLE)
     claim(colors, run_id, PART_ROLE)
     followers = [heatmap, unseen]
+    if result.uncertainty_nrrd is not None:
+        uncertainty = load_uncertainty(scene, result.uncertainty_nrrd, heatmap, _("{run} uncertainty").format(run=name))
+        claim(uncertainty, run_id, UNCERTAINTY_ROLE)
+        followers.append(uncertainty)
     for number, finding in enumerate(report.findings, start=1):
         box = add_box(scene, finding, heatmap, _("{run} finding {number}").format(run=name, number=number))
         claim(box, run_id, BOX_ROLE, finding.id)
@@ -126,6 +133,7 @@ def _loaded(scene: slicer.vtkMRMLScene, run_id: str) -> Run:
         unseen=_only(scene, run_id, UNSEEN_ROLE),
         boxes=tuple(owned_nodes(scene, run_id, BOX_ROLE)),
         source=record.GetNodeReference(SOURCE_REFERENCE),
+        uncertainty=next(iter(owned_nodes(scene, run_id, UNCERTAINTY_ROLE)), None),
     )
 
 

@@ -19,11 +19,43 @@ class ConfigFacts:
 
 
 @dataclass(frozen=True)
+class TrainedFacts:
+    """A model that the server trained from healthy images of one config.
+
+    Args:
+        shots: number of healthy images it learned from, 0 where the server does not say.
+        created: date and time as the server writes it, "" where it does not say.
+        problem: why it cannot be used, "" where it can.
+    """
+
+    name: str
+    config: str
+    shots: int = 0
+    created: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class TaskFacts:
+    """What a task lets a client choose.
+
+    Args:
+        learns: whether its models are trained from healthy images; then it takes no words.
+        has_uncertainty: whether it gives a map of its uncertainty.
+    """
+
+    learns: bool = False
+    has_uncertainty: bool = False
+
+
+@dataclass(frozen=True)
 class ServerFacts:
     """What can be chosen on a server.
 
     Args:
         waiting_for: why the model is not warm yet, "" once it is.
+        trained: the models that it trained.
+        task_facts: of each of `tasks`, in their order; missing ones are plain.
     """
 
     version: str
@@ -32,6 +64,16 @@ class ServerFacts:
     backbones: tuple[str, ...]
     studies: tuple[str, ...] = ()
     waiting_for: str = ""
+    trained: tuple[TrainedFacts, ...] = ()
+    task_facts: tuple[TaskFacts, ...] = ()
+
+    def task(self, name: str) -> TaskFacts:
+        """What is known of a task; a plain one where nothing is."""
+        return dict(zip(self.tasks, self.task_facts, strict=False)).get(name, TaskFacts())
+
+    def trained_for(self, config: str) -> tuple[TrainedFacts, ...]:
+        """The trained models of a config."""
+        return tuple(model for model in self.trained if model.config == config)
 
 
 def parse_info(info: object) -> ServerFacts:
@@ -51,6 +93,8 @@ def parse_info(info: object) -> ServerFacts:
     return ServerFacts(
         version=str(ours.get("version", "")),
         tasks=tuple(str(name) for name in info["models"]),
+        task_facts=tuple(_task(entry) for entry in info["models"].values()),
+        trained=tuple(_trained(entry) for entry in _entries(ours.get("trained"))),
         configs=tuple(_config(entry) for entry in configs),
         backbones=_texts(ours.get("backbones")),
     )
@@ -66,6 +110,34 @@ def parse_studies(datastore: object) -> tuple[str, ...]:
     if not isinstance(objects, dict):
         raise _foreign(_("Its list of studies cannot be read."))
     return tuple(sorted(str(name) for name in objects))
+
+
+def _task(entry: object) -> TaskFacts:
+    config = entry.get("config") if isinstance(entry, dict) else None
+    keys = config if isinstance(config, dict) else {}
+    return TaskFacts(learns="trained" in keys, has_uncertainty="uncertainty" in keys)
+
+
+def _trained(entry: object) -> TrainedFacts:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise _foreign(_("One of its trained models has no name."))
+    shots = entry.get("shots")
+    return TrainedFacts(
+        name=entry["name"],
+        config=str(entry.get("config") or entry["name"]),
+        shots=shots if type(shots) is int else 0,
+        created=str(entry.get("created") or ""),
+        problem=str(entry.get("problem") or ""),
+    )
+
+
+def _entries(values: object) -> list[object]:
+    """A list that older servers leave out."""
+    if values is None:
+        return []
+    if not isinstance(values, list):
+        raise _foreign(_("Its list of trained models is malformed."))
+    return values
 
 
 def _config(entry: object) -> ConfigFacts:

@@ -29,7 +29,7 @@ class SliceOverlay:
 
         Args:
             source: None leaves the background as it is.
-            heatmap: None hides the heatmap and brings back what the user had as foreground.
+            heatmap: the heatmap or its uncertainty; None hides both and brings back what the user had as foreground.
             opacity: of the heatmap, in [0, 1].
             unseen: None brings back what the user had as label layer.
         """

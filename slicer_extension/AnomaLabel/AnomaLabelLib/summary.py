@@ -8,12 +8,13 @@ from .heatmap import shown_threshold
 from .panel_state import Notice, ShownRun
 from .report import Report
 from .runs import Run
-from .server_facts import ServerFacts
+from .server_facts import ConfigFacts, ServerFacts
 from .translation import _
 from .unseen import unseen_fraction
 
 FEWEST_DECIMALS = 2
 MOST_DECIMALS = 8
+FEW_SHOT = "few_shot"
 
 
 def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
@@ -28,6 +29,19 @@ def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
             version=facts.version, count=len(facts.studies), where=where
         )
     )
+
+
+def trained_text(facts: ServerFacts, config: ConfigFacts) -> str:
+    """What the model of a config has learned from, or that none is trained yet."""
+    models = facts.trained_for(config.name)
+    if not models:
+        return _("No model is trained for {config} yet. Ask who runs the server to train one.").format(
+            config=config.title
+        )
+    model = models[0]
+    if model.problem:
+        return _("The model for {config} cannot be used: {problem}").format(config=config.title, problem=model.problem)
+    return _("Learned from {shots} healthy images, {date}.").format(shots=model.shots, date=model.created[:10])
 
 
 def run_notice(run: Run) -> Notice:
@@ -53,9 +67,9 @@ def shown_run(run: Run) -> ShownRun:
         decimals=decimals_for(report.heatmap.maximum - report.heatmap.minimum),
         warnings=_warnings(report),
         unseen=_unseen_text(unseen_fraction(run.unseen), report.nonfinite_voxels),
-        model=_("{method} by {model}, config {config}").format(
-            method=report.method, model=report.model_name, config=report.config
-        ),
+        model=_model_text(report),
+        threshold_rule=_("Threshold: {rule}").format(rule=report.threshold_rule),
+        has_uncertainty=run.uncertainty is not None,
     )
 
 
@@ -64,6 +78,14 @@ def decimals_for(span: float) -> int:
     if span <= 0:
         return FEWEST_DECIMALS
     return min(max(FEWEST_DECIMALS, math.ceil(2 - math.log10(span))), MOST_DECIMALS)
+
+
+def _model_text(report: Report) -> str:
+    """Which model answered."""
+    text = _("{method} by {model}, config {config}")
+    if report.method == FEW_SHOT:
+        text = _("Compared with healthy images by the trained model {model}, config {config}")
+    return text.format(method=report.method, model=report.model_name, config=report.config)
 
 
 def _warnings(report: Report) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from anomalabel.errors import ImageReadError
 from anomalabel.evaluation.cases import Box, EvaluationCase
-from anomalabel.evaluation.datasets.truth import boxes_of_parts, load_lesion, load_true_boxes, read_mask, read_truth
+from anomalabel.evaluation.datasets.truth import boxes_of_parts, load_lesion, load_true_boxes, read_truth
+from anomalabel.io.mask import read_mask
 
 
 def case_of(tmp_path, abnormal=True, mask=None, boxes=None):

@@ -30,7 +30,7 @@ from pathlib import Path
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
 from anomalabel.evaluation.datasets.folders import require_apart
-from anomalabel.evaluation.datasets.listing import image_stem, list_images
+from anomalabel.io.listing import image_stem, list_images
 
 IMAGES = "img"
 MASKS = ("label", "anomaly_mask")

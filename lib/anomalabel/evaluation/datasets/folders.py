@@ -11,8 +11,8 @@ from pathlib import Path
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
 from anomalabel.evaluation.datasets.boxes import read_boxes
-from anomalabel.evaluation.datasets.listing import ListedImage, list_images
-from anomalabel.evaluation.datasets.truth import read_mask
+from anomalabel.io.listing import ListedImage, list_images
+from anomalabel.io.mask import read_mask
 
 
 def list_folders(

@@ -12,8 +12,7 @@ from scipy.ndimage import find_objects, label
 from anomalabel.errors import ImageReadError
 from anomalabel.evaluation.cases import Box, EvaluationCase
 from anomalabel.evaluation.datasets.boxes import read_boxes
-from anomalabel.io.picture import JPEG_MAGIC
-from anomalabel.io.read import read_volume
+from anomalabel.io.mask import read_mask
 
 
 @dataclass(frozen=True)
@@ -80,22 +79,6 @@ def load_true_boxes(
     if case.boxes is not None:
         return _boxes_of_file(case.boxes, shape)
     return None if lesion is None else boxes_of_parts(lesion)
-
-
-def read_mask(path: Path) -> NDArray[np.bool_]:
-    """(Z, Y, X), True where the file is larger than 0.
-
-    In a JPEG larger than half its maximum: lossy compression leaves ripples above 0 around every edge.
-
-    Raises:
-        ImageReadError: it cannot be read.
-    """
-    values = read_volume(path).array
-    if path.is_dir():
-        return values > 0
-    with path.open("rb") as stream:
-        lossy = stream.read(len(JPEG_MAGIC)) == JPEG_MAGIC
-    return values > (float(values.max()) / 2 if lossy else 0)
 
 
 def boxes_of_parts(lesion: NDArray[np.bool_]) -> tuple[Box, ...]:

@@ -13,7 +13,7 @@ from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from anomalabel.errors import ConfigError
-from anomalabel.evaluation.datasets.listing import image_stem, list_images
+from anomalabel.io.listing import image_stem, list_images
 from anomalabel.io.read import read_volume
 
 

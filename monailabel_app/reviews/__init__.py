@@ -1,0 +1,1 @@
+"""What reviewers decided: append-only events, one file per image, each line holding the hash of the one before."""

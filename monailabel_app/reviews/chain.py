@@ -1,0 +1,76 @@
+"""Reading the file of one image and checking that each event follows from the one before."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from anomalabel.config import describe_validation
+from anomalabel.errors import AnomaLabelError
+from monailabel_app.reviews.event import VERDICTS, ReviewEvent, Verdict
+
+
+class ReviewsDamaged(AnomaLabelError):
+    """A file of review events was changed or damaged: a line is no event, or does not follow from the one before."""
+
+    def __init__(self, path: Path, line: int, reason: str) -> None:
+        super().__init__(
+            f"{shown(path)}, line {line}: {reason}.",
+            "Put the file back from a backup; what reviewers decided must not be guessed.",
+        )
+
+
+def shown(path: Path) -> str:
+    """A file of events for messages: its place below the server's own folder, which clients need not know."""
+    return f"{path.parent.name}/{path.name}"
+
+
+@dataclass(frozen=True)
+class ReviewChain:
+    """The events of one image, oldest first.
+
+    Args:
+        events: all that were written whole.
+        torn: the unfinished last line that a crash left behind, b"" where there is none; nobody was told of it.
+    """
+
+    events: tuple[ReviewEvent, ...] = ()
+    torn: bytes = b""
+    last_sha256: str | None = None
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """What the last case event says, None where there is none."""
+        said = [VERDICTS[event.action] for event in self.events if event.action in VERDICTS]
+        return said[-1] if said else None
+
+
+def parse_chain(content: bytes, image: str, path: Path) -> ReviewChain:
+    """Read and verify the content of an image's file.
+
+    Args:
+        content: of the file.
+        image: whose file it is.
+        path: for messages.
+
+    Raises:
+        ReviewsDamaged: names file and line.
+    """
+    *lines, torn = content.split(b"\n")
+    events: list[ReviewEvent] = []
+    previous: str | None = None
+    for number, line in enumerate(lines, start=1):
+        try:
+            event = ReviewEvent.model_validate_json(line)
+        except ValidationError as error:
+            raise ReviewsDamaged(path, number, f"this is no review event ({describe_validation(error)})") from error
+        if event.previous_sha256 != previous:
+            raise ReviewsDamaged(path, number, "the event does not follow from the line before it")
+        if event.image != image:
+            raise ReviewsDamaged(path, number, f"the event is about another image, {event.image}")
+        events.append(event)
+        previous = hashlib.sha256(line).hexdigest()
+    return ReviewChain(tuple(events), torn, previous)

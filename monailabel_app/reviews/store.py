@@ -1,0 +1,157 @@
+"""The folder of review events: appended and synced to the disk before anybody is told, never rewritten."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock
+
+from anomalabel.errors import ConfigError, OutputError
+from monailabel_app.reviews.chain import ReviewChain, parse_chain, shown
+from monailabel_app.reviews.event import Review, ReviewEvent, Verdict, event_of
+from monailabel_app.safety.names import checked_name
+
+SUFFIX = ".jsonl"
+LOCK_NAME = ".lock"
+MAXIMUM_LINE_BYTES = 256 * 1024
+
+
+class ReviewStore:
+    """One file of events per image; may be used from several threads and processes.
+
+    Args:
+        folder: made on the first event.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def add(self, image: str, review: Review) -> ReviewEvent:
+        """Append an event and return once it is on the disk.
+
+        An event of the same id and content that is there already is returned and not added again. What a crash left
+        unfinished is moved to a file beside it, `IMAGE.jsonl.torn-1`, before the next event is written.
+
+        Raises:
+            ConfigError: the image's name is no plain name, the event is too long, or its id is another event's.
+            ReviewsDamaged: the chain so far is broken.
+            OutputError: it cannot be written; the file is as it was.
+        """
+        path = self._path(image)
+        with self._locked(path):
+            chain = self._read(path, image)
+            for known in chain.events:
+                if known.event_id == review.event_id:
+                    return _the_same(known, review)
+            event = event_of(review, image, chain.last_sha256)
+            line = event.to_line()
+            if len(line) > MAXIMUM_LINE_BYTES:
+                raise ConfigError(
+                    f"The event is {len(line)} bytes long.", f"Send at most {MAXIMUM_LINE_BYTES}; masks go elsewhere."
+                )
+            if chain.torn:
+                _set_aside(path, chain.torn)
+            _append(path, line)
+        return event
+
+    def chain(self, image: str) -> ReviewChain:
+        """The verified events of an image; none where nobody reviewed it.
+
+        Raises:
+            ConfigError: the image's name is no plain name.
+            ReviewsDamaged: the chain is broken.
+        """
+        path = self._path(image)
+        if not path.exists():
+            return ReviewChain()
+        with self._locked(path):
+            return self._read(path, image)
+
+    def case_verdicts(self) -> dict[str, Verdict]:
+        """Image id to what the last case event says of it; images without one are left out.
+
+        Raises:
+            ReviewsDamaged: a chain is broken.
+        """
+        verdicts: dict[str, Verdict] = {}
+        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
+            chain = self.chain(path.name.removesuffix(SUFFIX))
+            if chain.verdict is not None:
+                verdicts[path.name.removesuffix(SUFFIX)] = chain.verdict
+        return verdicts
+
+    def _path(self, image: str) -> Path:
+        return self._folder / f"{checked_name(image, 'image id')}{SUFFIX}"
+
+    def _read(self, path: Path, image: str) -> ReviewChain:
+        try:
+            content = path.read_bytes() if path.exists() else b""
+        except OSError as error:
+            raise ConfigError(
+                f"{shown(path)} cannot be read: {error.strerror}.", "Give the server's user the right to read it."
+            ) from error
+        return parse_chain(content, image, path)
+
+    @contextmanager
+    def _locked(self, path: Path) -> Iterator[None]:
+        """Hold the folder's lock; what goes wrong with the disk inside becomes an OutputError that names `path`."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(self._folder / LOCK_NAME):
+                yield
+        except OSError as error:
+            raise OutputError(
+                f"{shown(path)} cannot be written: {error.strerror}.",
+                "Make room on the disk, or give the right to write.",
+            ) from error
+
+
+def _the_same(known: ReviewEvent, review: Review) -> ReviewEvent:
+    if Review(**known.model_dump(include=set(Review.model_fields))) != review:
+        raise ConfigError(f"There is another event of the id {review.event_id}.", "Give each event an id of its own.")
+    return known
+
+
+def _append(path: Path, line: bytes) -> None:
+    """Append in one write and sync; where that fails, cut the file back to where it was."""
+    is_new = not path.exists()
+    # Unbuffered: a buffer would try to write its rest again while the file is cut back.
+    with path.open("ab", buffering=0) as file:
+        before = file.seek(0, os.SEEK_END)
+        try:
+            if file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(file.fileno())
+        except OSError:
+            file.truncate(before)
+            raise
+    if is_new:
+        _sync_folder(path.parent)
+
+
+def _set_aside(path: Path, torn: bytes) -> None:
+    """Move an unfinished last line into a file of its own."""
+    number = 1
+    while (aside := path.with_name(f"{path.name}.torn-{number}")).exists():
+        number += 1
+    with aside.open("wb") as file:
+        file.write(torn)
+        file.flush()
+        os.fsync(file.fileno())
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size - len(torn))
+        os.fsync(file.fileno())
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """A new file's name is on the disk once its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,63 @@
+"""`/train/`: start a training, see how far it is, cancel it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, HTTPException
+
+from monailabel_app.safety.names import refuse_unsafe_names
+from monailabel_app.state import State
+
+router = APIRouter(prefix="/train", tags=["Train"], dependencies=[Depends(refuse_unsafe_names)])
+
+
+@router.post("/{task_name}")
+def start(state: State, task_name: str, params: Annotated[dict[str, Any] | None, Body()] = None) -> dict[str, Any]:
+    """Start a training in the background; the answer is its status.
+
+    Args:
+        task_name: `few_shot_localization`.
+        params: see `TrainRequest`.
+
+    Raises:
+        AnomaLabelError: 422, the request cannot be met; 409, another training runs.
+        HTTPException: 503 while the models are loaded.
+    """
+    state.warm_up.require()
+    task = state.trainer(task_name)
+    state.training.require_idle()
+    prepared = task.prepare(params or {}, state.app.datastore())
+    request = prepared.request.model_dump(mode="json")
+    return state.training.start(task_name, request, lambda watch: task.run(prepared, watch)).model_dump(mode="json")
+
+
+@router.get("/")
+def status(state: State, all: bool = False, check_if_running: bool = False) -> Any:
+    """The training that runs or ran last.
+
+    Args:
+        all: as a list, as MONAI Label answers.
+        check_if_running: answer 404 unless one runs.
+
+    Raises:
+        HTTPException: 404, nothing was trained.
+    """
+    found = state.training.status
+    if found is None or (check_if_running and not state.training.running):
+        raise HTTPException(404, "No training runs." if check_if_running else "Nothing was trained yet.")
+    told = found.model_dump(mode="json")
+    return [told] if all else told
+
+
+@router.delete("/")
+def cancel(state: State) -> dict[str, Any]:
+    """Cancel the running training; the model from before stays in use.
+
+    Raises:
+        HTTPException: 404, none runs.
+    """
+    found = state.training.cancel()
+    if found is None:
+        raise HTTPException(404, "No training runs.")
+    return found.model_dump(mode="json")

@@ -1,0 +1,1 @@
+"""The train tasks, and the one worker that runs them beside inference."""

@@ -1,0 +1,114 @@
+"""How far a training is, in MONAI Label's words and some of our own."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from anomalabel.errors import OutputError
+from anomalabel.io.write import write_text
+
+TIME_FORMAT = "%Y-%m-%d %H:%M:%S"
+"""As MONAI Label writes it."""
+
+MAXIMUM_DETAILS = 20
+
+Status = Literal["RUNNING", "DONE", "ERROR", "STOPPED"]
+
+
+def now() -> str:
+    """The time as MONAI Label writes it."""
+    return datetime.now().strftime(TIME_FORMAT)
+
+
+class TrainingStatus(BaseModel):
+    """One training from its start to its end.
+
+    Args:
+        id, model, request, start_ts, end_ts: as in MONAI Label; `model` is the train task.
+        status: STOPPED where it was cancelled.
+        stage: what is being done.
+        done, total: steps of this stage; total 0 where nobody knows yet.
+        percent: of this stage.
+        details: the stages so far and, at the end, the outcome; the last 20.
+        error: why it failed, "" otherwise.
+        report: of the finished training.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: str = Field(default_factory=lambda: str(uuid.uuid4()))
+    model: str
+    request: dict[str, Any]
+    status: Status = "RUNNING"
+    stage: str = "waiting"
+    done: int = 0
+    total: int = 0
+    percent: int = 0
+    details: tuple[str, ...] = ()
+    error: str = ""
+    report: dict[str, Any] | None = None
+    start_ts: str = Field(default_factory=now)
+    end_ts: str = ""
+
+    def at(self, stage: str, done: int, total: int) -> TrainingStatus:
+        """The same a step further."""
+        details = self.details if stage == self.stage else _with(self.details, stage)
+        percent = min(100, 100 * done // total) if total > 0 else 0
+        return self.model_copy(
+            update={"stage": stage, "done": done, "total": total, "percent": percent, "details": details}
+        )
+
+    def ended(self, status: Status, outcome: str, report: dict[str, Any] | None = None) -> TrainingStatus:
+        """The same at its end."""
+        return self.model_copy(
+            update={
+                "status": status,
+                "stage": "",
+                "details": _with(self.details, outcome),
+                "error": outcome if status == "ERROR" else "",
+                "report": report,
+                "percent": 100 if status == "DONE" else self.percent,
+                "end_ts": now(),
+            }
+        )
+
+
+def save_status(path: Path, status: TrainingStatus) -> None:
+    """Keep a status for the next start of the server.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, status.model_dump_json(indent=2))
+    except (OSError, OutputError) as error:
+        raise OutputError(
+            "The server cannot write into its studies folder.", "Make room on the disk, or give the server that right."
+        ) from error
+
+
+def last_status(path: Path) -> TrainingStatus | None:
+    """The last training of an earlier server; one that was running then has failed, since its server is gone."""
+    try:
+        status = TrainingStatus.model_validate(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError):
+        # Only a note of what was: without it the server starts as if nothing had been trained.
+        return None
+    if status.status != "RUNNING":
+        return status
+    return status.ended(
+        "ERROR",
+        "The server ended during this training. The model in use is whole: the one from before, or the new one if it "
+        "was just written. Start the training again.",
+    )
+
+
+def _with(details: tuple[str, ...], line: str) -> tuple[str, ...]:
+    return (*details, line)[-MAXIMUM_DETAILS:]

@@ -1,0 +1,109 @@
+"""What a client asks of a training, and which images it may learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from pydantic import Field
+
+from anomalabel.config import DetectionRequest, parse_settings
+from anomalabel.config.base import Settings
+from anomalabel.errors import ConfigError
+from anomalabel.io.listing import list_images
+from monailabel_app.infer_request import allowed_values, check_backbone, check_config
+from monailabel_app.reviews.event import Verdict
+from monailabel_app.safety.names import checked_name, shortened
+
+DEFAULT_SHOTS = 16
+
+
+class TrainRequest(Settings):
+    """One training as a client may ask for it."""
+
+    config: str = Field(default=DetectionRequest().config, description="name of a shipped config")
+    backbone: str = Field(description="one of the models that the server was started with")
+    shots: int = Field(default=DEFAULT_SHOTS, ge=1, le=10_000, description="healthy images to learn from")
+    seed: int = Field(default=0, ge=0, lt=2**32, description="which shots are drawn, and of all that is random")
+    epochs: int | None = Field(default=None, ge=1, description="None keeps the config's number")
+    healthy: str | None = Field(
+        default=None, description="name of a folder of healthy images in the studies; None: the reviews decide"
+    )
+
+
+class Images(Protocol):
+    """What is needed of the datastore."""
+
+    def list_images(self) -> list[str]: ...
+    def get_image_uri(self, image_id: str) -> str: ...
+
+
+@dataclass(frozen=True)
+class HealthyStudies:
+    """The images that a training may draw its shots from.
+
+    Args:
+        images: files or DICOM series folders.
+        abnormal: ids of all images that a review calls abnormal.
+    """
+
+    images: tuple[Path, ...]
+    abnormal: frozenset[str]
+
+
+def build_train_request(values: dict[str, Any], backbones: tuple[str, ...]) -> TrainRequest:
+    """Turn a client's decoded values into a request.
+
+    Raises:
+        ConfigError: a key that is unknown, a value out of range, or a config that is not shipped.
+        ModelError: a backbone that the server was not started with.
+    """
+    known = allowed_values(values, TrainRequest.model_fields.keys())
+    # MONAI Label's Slicer plugin sends every row of its table, also the empty ones.
+    given = {key: value for key, value in known.items() if value != ""}
+    request = parse_settings(TrainRequest, {"backbone": backbones[0], **given}, "The request")
+    check_config(request.config)
+    check_backbone(request.backbone, backbones)
+    return request
+
+
+def healthy_studies(
+    request: TrainRequest, studies: Path | None, images: Images, verdicts: dict[str, Verdict]
+) -> HealthyStudies:
+    """The studies whose review says normal, or the images of the folder that the request names.
+
+    Args:
+        request: parsed.
+        studies: the studies folder; None where the images lie in an archive.
+        images: the datastore.
+        verdicts: of the reviews, by image id.
+
+    Raises:
+        ConfigError: no study is reviewed as normal, or there is no such folder among the studies.
+        ImageReadError: a file or folder may not be read.
+    """
+    abnormal = frozenset(image for image, verdict in verdicts.items() if verdict == "abnormal")
+    if request.healthy is not None:
+        folder = _folder_of_studies(request.healthy, studies)
+        return HealthyStudies(tuple(listed.image for listed in list_images(folder)), abnormal)
+    there = set(images.list_images())
+    normal = sorted(image for image, verdict in verdicts.items() if verdict == "normal" and image in there)
+    if not normal:
+        raise ConfigError(
+            "No study is reviewed as normal, so there is nothing to learn from.",
+            "Review healthy studies as normal, or put healthy images into a folder of the studies and give its name "
+            "as healthy.",
+        )
+    return HealthyStudies(tuple(Path(images.get_image_uri(image)) for image in normal), abnormal)
+
+
+def _folder_of_studies(name: str, studies: Path | None) -> Path:
+    checked_name(name, "folder of the studies")
+    folder = None if studies is None else studies / name
+    if folder is None or studies is None or not folder.is_dir() or folder.resolve().parent != studies.resolve():
+        raise ConfigError(
+            f"There is no folder '{shortened(name)}' among the studies.",
+            "Put the healthy images into a folder in the studies folder and give its name.",
+        )
+    return folder
