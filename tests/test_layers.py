@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 
 LAYERS = (
     ("monailabel_app", "cli", "demo", "outputs"),
-    ("pipeline", "learning", "evaluation"),
+    ("pipeline", "learning", "evaluation", "trained_detectors"),
     ("detectors",),
     ("training",),
     ("attention", "localization", "reconstruction", "explain"),

@@ -85,6 +85,9 @@ class FindingsReport(_Frozen):
     image_score: float
     calibrated: bool
     threshold: Threshold
+    image_threshold: Threshold | None = Field(
+        default=None, description="image scores above are abnormal; null where the method is not calibrated"
+    )
     prompt_specificity: float | None = Field(description="0 (map ignores its prompt) to 2; see attention.specificity")
     nonfinite_voxels: int
     spacing_known: bool

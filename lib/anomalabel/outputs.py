@@ -20,11 +20,12 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """Where heatmap, findings and overlay of one image go."""
+    """Where heatmap, findings and overlay of one image go, and the uncertainty of methods that have one."""
 
     heatmap: Path
     findings: Path
     overlay: Path
+    uncertainty: Path
 
 
 def image_stem(image: Path) -> str:
@@ -35,12 +36,13 @@ def image_stem(image: Path) -> str:
 
 
 def output_paths(folder: Path, image: Path) -> OutputPaths:
-    """The three paths of `image` in `folder`."""
+    """The paths of `image` in `folder`."""
     stem = image_stem(image)
     return OutputPaths(
         heatmap=folder / f"{stem}.heatmap.nrrd",
         findings=folder / f"{stem}.findings.json",
         overlay=folder / f"{stem}.overlay.png",
+        uncertainty=folder / f"{stem}.uncertainty.nrrd",
     )
 
 
@@ -67,7 +69,7 @@ def check_folder(folder: Path) -> None:
 
 
 def write_result(result: DetectionResult, paths: OutputPaths) -> None:
-    """Write all three files, each whole or not at all; the folder is made where it is missing.
+    """Write all files, each whole or not at all; the folder is made where it is missing.
 
     Raises:
         OutputError: a file or the folder cannot be written.
@@ -79,4 +81,6 @@ def write_result(result: DetectionResult, paths: OutputPaths) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out folder.") from error
     write_heatmap(paths.heatmap, result.anomaly_map, result.volume.affine_ras)
     write_text(paths.findings, result.report.to_json())
+    if result.uncertainty_map is not None:
+        write_heatmap(paths.uncertainty, result.uncertainty_map, result.volume.affine_ras)
     write_overlay(paths.overlay, result.volume, result.anomaly_map, result.report)

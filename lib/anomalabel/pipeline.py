@@ -17,24 +17,29 @@ from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
 from anomalabel.detectors import Detection, Progress
 from anomalabel.detectors.base import Detector, PreparedImage, no_progress
-from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
+from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector, texts_of
 from anomalabel.errors import ImageReadError, writable
 from anomalabel.finding import Finding, FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
 from anomalabel.localization.findings import extract_findings
 from anomalabel.preprocessing.prepare import prepare_volume
 from anomalabel.preprocessing.slices import slice_positions
-from anomalabel.prompts.render import render_prompts
+from anomalabel.trained_detectors import TrainedDetectors
 from anomalabel.volume import FloatArray, Volume
 
 
 @dataclass(frozen=True)
 class DetectionResult:
-    """A volume, its anomaly map on the same grid (Z, Y, X; NaN = unseen), and the report that travels with it."""
+    """A volume, its anomaly map on the same grid (Z, Y, X; NaN = unseen), and the report that travels with it.
+
+    The uncertainty map, on that grid too, is the standard deviation of the anomaly map's values; None where the method
+    has none.
+    """
 
     volume: Volume
     anomaly_map: FloatArray
     report: FindingsReport
+    uncertainty_map: FloatArray | None = None
 
 
 class DetectionPipeline:
@@ -53,6 +58,7 @@ class DetectionPipeline:
         self._device = device
         self._precision: Precision = precision
         self._models: dict[str, NamedEncoders] = {}
+        self._trained = TrainedDetectors(self.encoders)
         self._loading = threading.Lock()
 
     def encoders(self, backbone: str) -> NamedEncoders:
@@ -84,9 +90,11 @@ class DetectionPipeline:
             AnomaLabelError: no healthy images where the method needs them, one that cannot be read, or a bad config,
                 prompt or model.
         """
+        if self._trained.description(request) is not None:
+            return self._trained.detector(request)
         config = apply_request(load_config(request.config), request)
         builder = BUILDERS[request.method]
-        prompts = _prompts(config, request)
+        prompts = texts_of(request.method, config, request)
         told = progress or no_progress
         needed = tuple(healthy) if builder.needs_healthy else ()
         shots = []
@@ -124,7 +132,7 @@ class DetectionPipeline:
         Raises:
             AnomaLabelError: bad image, config, prompt or model; says what to do.
         """
-        config = apply_request(load_config(request.config), request)
+        config = self._config(request)
         return self._detect(read_volume(source, series_uid), config, request, progress, detector)
 
     def _detect(
@@ -135,20 +143,29 @@ class DetectionPipeline:
         progress: Progress | None = None,
         detector: Detector | None = None,
     ) -> DetectionResult:
-        prompts = _prompts(config, request)
-        encoders = self.encoders(request.backbone)
+        trained = self._trained.description(request)
+        prompts = texts_of(request.method, config, request) if trained is None else trained.prompts
         if detector is None:
-            context = BuildContext(config, prompts, encoders, seed=request.seed)
-            detector = build_detector(request.method, context)
+            detector = self._trained.detector(request) if trained else self._untrained(config, prompts, request)
         image = prepare_image(volume, config)
         detection = detector.detect(image.prepared, image.affine_ras, image.positions, progress or no_progress)
         if not np.isfinite(detection.anomaly_map).any():
             raise ImageReadError(f"Nothing was seen in {volume.source}.", "Turn the foreground mask off in the config.")
         unknown: tuple[str, ...] = ()
-        if BUILDERS[request.method].uses_prompts:
-            unknown = encoders.image_text_model().unknown_words((*prompts.positive, *prompts.negative))
+        if BUILDERS[request.method].uses_prompts and trained is None:
+            texts = (*prompts.positive, *prompts.negative)
+            unknown = self.encoders(request.backbone).image_text_model().unknown_words(texts)
         report = _report(volume, config, request, prompts, detector.identity, unknown, detection)
-        return DetectionResult(volume, detection.anomaly_map, report)
+        return DetectionResult(volume, detection.anomaly_map, report, detection.uncertainty_map)
+
+    def _config(self, request: DetectionRequest) -> AnatomyConfig:
+        """The config of a request; of a trained model the one it was trained with."""
+        trained = self._trained.description(request)
+        return apply_request(load_config(request.config) if trained is None else trained.config, request)
+
+    def _untrained(self, config: AnatomyConfig, prompts: PromptTexts, request: DetectionRequest) -> Detector:
+        context = BuildContext(config, prompts, self.encoders(request.backbone), seed=request.seed)
+        return build_detector(request.method, context)
 
 
 def prepare_image(volume: Volume, config: AnatomyConfig) -> PreparedImage:
@@ -161,13 +178,6 @@ def prepare_image(volume: Volume, config: AnatomyConfig) -> PreparedImage:
     minimum = config.preprocessing.foreground.minimum_slice_fraction
     positions = slice_positions(volume, config.slices.planes, prepared.seen, minimum)
     return PreparedImage(prepared, volume.affine_ras, positions, volume.source)
-
-
-def _prompts(config: AnatomyConfig, request: DetectionRequest) -> PromptTexts:
-    """The texts of a request; none for methods that read none."""
-    if BUILDERS[request.method].uses_prompts:
-        return render_prompts(config, request)
-    return PromptTexts(positive=(), negative=())
 
 
 def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyConfig:
@@ -208,14 +218,22 @@ def _report(
     detection: Detection,
 ) -> FindingsReport:
     anomaly_map = detection.anomaly_map
-    threshold = region_threshold(anomaly_map, config.findings.threshold_sd)
+    threshold = detection.pixel_threshold or _relative_threshold(anomaly_map, config)
     minimum_mm3 = (
         config.findings.minimum_area_mm2 * volume.spacing_mm[2]
         if volume.spatial_dims == 2
         else config.findings.minimum_volume_mm3
     )
     identity = _identity(volume, config, request, prompts, model)
-    found = extract_findings(anomaly_map, volume.affine_ras, threshold, minimum_mm3, "suspected anomaly", identity)
+    found = extract_findings(
+        anomaly_map,
+        volume.affine_ras,
+        threshold.value,
+        minimum_mm3,
+        "suspected anomaly",
+        identity,
+        detection.uncertainty_map,
+    )
     kept = found[: config.findings.maximum_count]
     return FindingsReport(
         image=_image_name(volume.source),
@@ -224,8 +242,9 @@ def _report(
         config=config.name,
         prompts=prompts,
         image_score=detection.image_score,
-        calibrated=False,
-        threshold=Threshold(value=threshold, rule=f"mean + {config.findings.threshold_sd:g} sd of this map"),
+        calibrated=detection.pixel_threshold is not None,
+        threshold=threshold,
+        image_threshold=detection.image_threshold,
         prompt_specificity=detection.prompt_specificity,
         nonfinite_voxels=volume.nonfinite_voxels,
         spacing_known=volume.spacing_known,
@@ -237,6 +256,11 @@ def _report(
         findings=tuple(kept),
         warnings=tuple(_warnings(volume, config, model, unknown_words, detection, found, kept)),
     )
+
+
+def _relative_threshold(anomaly_map: FloatArray, config: AnatomyConfig) -> Threshold:
+    deviations = config.findings.threshold_sd
+    return Threshold(value=region_threshold(anomaly_map, deviations), rule=f"mean + {deviations:g} sd of this map")
 
 
 def _identity(
@@ -266,7 +290,9 @@ def _warnings(
     kept: list[Finding],
 ) -> list[str]:
     """What a reader must know before trusting the result."""
-    warnings = ["The threshold is relative to this image: a healthy image gets findings too."]
+    warnings = list(detection.warnings)
+    if detection.pixel_threshold is None:
+        warnings.append("The threshold is relative to this image: a healthy image gets findings too.")
     bound = config.attention.specificity_bound
     if detection.prompt_specificity is not None and detection.prompt_specificity < bound:
         warnings.append(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+import torch
+
 from anomalabel.backbones.device import Precision, choose_device
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import load_model
@@ -30,6 +32,16 @@ class NamedEncoders:
         self._model: ImageTextModel | None = None
         self._patches: PatchEncoder | None = None
         self._loading = threading.RLock()
+
+    @property
+    def name(self) -> str:
+        """What was asked for."""
+        return self._name
+
+    @property
+    def device(self) -> torch.device:
+        """Where they run."""
+        return choose_device(self._device)
 
     def image_text_model(self) -> ImageTextModel:
         """The image-text model.

@@ -19,7 +19,10 @@ from rich.text import Text
 
 from anomalabel import __version__
 from anomalabel.cli.evaluate import evaluate
+from anomalabel.cli.explain import explain
+from anomalabel.cli.ontology import ontology
 from anomalabel.cli.terminal import Device, bar_of, say, terminal
+from anomalabel.cli.train import train
 from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, Method, parse_settings
 from anomalabel.errors import AnomaLabelError, ImageReadError, writable
 
@@ -28,10 +31,11 @@ DEBUG = "--debug"
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 models = typer.Typer(no_args_is_help=True, help="Image-text models: list, pull, check.")
-train = typer.Typer(no_args_is_help=True, help="Train a model.")
 app.command()(evaluate)
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
+app.add_typer(ontology, name="ontology")
+app.command()(explain)
 
 
 class PlanesName(str, Enum):
@@ -61,7 +65,9 @@ def detect(
     healthy: Annotated[
         list[Path] | None, typer.Option(help="Folder of healthy images, for methods that learn from them; repeatable.")
     ] = None,
-    model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
+    model: Annotated[
+        str, typer.Option(help="embedded, biomedclip, a pulled name or a folder; of few_shot also a trained model's.")
+    ] = EMBEDDED,
     positive: Annotated[list[str] | None, typer.Option(help="Text for the disease; repeatable.")] = None,
     negative: Annotated[list[str] | None, typer.Option(help="Text for health; repeatable.")] = None,
     planes: Annotated[PlanesName | None, typer.Option(help="Slices of a volume.")] = None,
@@ -179,54 +185,6 @@ def models_check(name: Annotated[str, typer.Argument()] = EMBEDDED, device: Devi
     for fact, value in vars(facts).items():
         table.add_row(fact, Text(f"{value:.3g}" if isinstance(value, float) else str(value), overflow="fold"))
     terminal.print(table)
-
-
-@train.command("embedded")
-def train_embedded_model(
-    manifest: Annotated[Path, typer.Option(help="CSV: image, mask, boxes, anatomy, modality, condition, part.")],
-    out: Annotated[Path, typer.Option(help="Folder for the model; an interrupted training there goes on.")],
-    teacher: Annotated[
-        str | None, typer.Option(help="timm network whose features are distilled first: NAME, or NAME@WEIGHTS_FILE.")
-    ] = None,
-    distil_steps: Annotated[int | None, typer.Option(min=0, help="Steps of distilling, with --teacher.")] = None,
-    text_steps: Annotated[int | None, typer.Option(min=0, help="Steps of the texts alone.")] = None,
-    align_steps: Annotated[int | None, typer.Option(min=0, help="Steps of images and texts together.")] = None,
-    leave_out: Annotated[str | None, typer.Option(help="Anatomy whose images are left out, to be judged on.")] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
-    seed: Annotated[int, typer.Option(min=0)] = 0,
-) -> None:
-    """Train the small image-text model that ships with the package."""
-    from anomalabel.backbones.device import choose_device
-    from anomalabel.backbones.timm_features import TimmFeatures
-    from anomalabel.outputs import check_folder
-    from anomalabel.training.embedded import train_embedded
-    from anomalabel.training.manifest import load_training_images
-    from anomalabel.training.plan import PLAN
-    from anomalabel.training.settings import EmbeddedTraining
-
-    check_folder(out)
-    where = choose_device(device)
-    steps = {"distil_steps": distil_steps, "text_steps": text_steps, "align_steps": align_steps}
-    given: dict[str, Any] = {name: count for name, count in steps.items() if count is not None}
-    settings = EmbeddedTraining(seed=seed, **given)
-    network = None
-    if teacher is not None:
-        name, _, weights = teacher.partition("@")
-        network = TimmFeatures(name, Path(weights) if weights else None).to(where)
-        network.eval().requires_grad_(False)
-    with bar_of("reading", MofNCompleteColumn()) as (bar, task):
-        images = load_training_images(manifest, lambda done, total: bar.update(task, completed=done, total=total))
-    plan = PLAN
-    if leave_out is not None:
-        images, plan = images.without(leave_out), PLAN.without(leave_out)
-    with bar_of("training", TextColumn("{task.fields[losses]}"), losses="") as (bar, task):
-
-        def show(phase: str, part: float, losses: dict[str, float]) -> None:
-            text = " ".join(f"{name} {value:.3f}" for name, value in losses.items())
-            bar.update(task, completed=part, total=1.0, losses=f"{phase}: {text}")
-
-        train_embedded(images, out, settings, show, network, plan, device)
-    say(f"written: {out}")
 
 
 def main() -> None:

@@ -92,13 +92,14 @@ class EpisodeSettings(Settings):
     """First-step learning on many small tasks before the shots are seen (section 4.6.1, eq. 11)."""
 
     path: str | None = Field(default=None, description="file that `anomalabel train episodes` wrote; null starts anew")
+    steps: int = Field(default=10, ge=1, description="of adaptation from that start, instead of the epochs")
 
 
 class Suppression(Settings):
     """Removes specks from the map without moving its peaks (section 4.5.3)."""
 
     enabled: bool = False
-    minimum_area: float = Field(default=0.002, gt=0, lt=1, description="smaller islands go; share of the slice's body")
+    minimum_area: float = Field(default=0.012, gt=0, lt=1, description="smaller islands go; share of the slice's body")
 
 
 class Uncertainty(Settings):
@@ -112,20 +113,30 @@ class Training(Settings):
     """How the head learns from the views of the shots."""
 
     epochs: int = Field(default=200, ge=1)
-    batch_size: int = Field(default=64, ge=1, description="views a step")
+    batch_size: int = Field(default=32, ge=1, description="views a step; an epoch shows one view of each shot")
     learning_rate: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.01, ge=0)
     views: int = Field(default=8, ge=1, description="of each shot, made and encoded once")
+
+
+class MapWeights(Settings):
+    """How much each kind of map counts after each was standardised on held-out healthy images."""
+
+    bank: float = Field(default=1.0, ge=0)
+    text: float = Field(default=0.5, ge=0)
+    head: float = Field(default=0.5, ge=0)
 
 
 class FewShotSettings(Settings):
     """Few-shot localization: from 4 to 32 healthy images to calibrated heatmaps (method few_shot)."""
 
     bank: bool = Field(default=True, description="distance to the nearest healthy patch, beyond the paper")
+    bank_patches: int = Field(default=24_576, ge=1, description="a seeded sample of more healthy patches is kept")
     text: bool = Field(default=True, description="similarity of patches to texts for health and disease (eq. 7 to 9)")
-    text_score: Literal["max", "softmax"] = Field(default="softmax", description="eq. 9, or its softmax variant")
+    text_score: Literal["max", "softmax"] = Field(default="max", description="eq. 9, or its softmax variant")
     temperature: float = Field(default=0.1, gt=0, description="tau of eq. 8 and of the softmax variant")
-    alignment: bool = Field(default=False, description="adapters learn from planted anomalies, patch by patch (eq. 8)")
+    alignment: bool = Field(default=True, description="adapters learn from planted anomalies, patch by patch (eq. 8)")
+    weights: MapWeights = Field(default_factory=MapWeights)
     augmentation: bool = Field(default=True, description="views are augmented as the config's anatomy allows")
     tasks: TaskShares = Field(default_factory=TaskShares)
     prompts: LearnablePrompts = Field(default_factory=LearnablePrompts)
@@ -148,10 +159,17 @@ class FewShotSettings(Settings):
     )
     pixel_quantile: float = Field(default=0.99, gt=0, lt=1, description="of held-out healthy map values, for findings")
 
+    @property
+    def learns(self) -> bool:
+        """Whether anything is learned from planted anomalies."""
+        return self.alignment or self.prompts.enabled or self.refinement.enabled
+
     @model_validator(mode="after")
     def _sensible(self) -> FewShotSettings:
-        if not (self.bank or self.text):
-            raise ValueError("bank and text are both off: nothing is left to score with")
+        if not self.learns and (self.simclr.enabled or self.distillation.enabled):
+            raise ValueError("simclr and distillation help what learns: turn on alignment, prompts or refinement")
+        if not (self.bank or self.text or self.learns):
+            raise ValueError("bank, text and everything that learns are off: nothing is left to score with")
         if any(scale < 1 or scale % 2 == 0 for scale in self.scales) or len(set(self.scales)) < len(self.scales):
             raise ValueError("scales must be odd numbers from 1, each once")
         return self

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
-from anomalabel.finding import ModelIdentity
+from anomalabel.finding import ModelIdentity, Threshold
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
 from anomalabel.volume import FloatArray, Matrix
@@ -26,11 +26,19 @@ class Detection:
         image_score: larger = more anomalous; each method says in its own words what it is, and for a volume how the
             slices' scores become one.
         prompt_specificity: see attention.specificity; None for methods without prompts.
+        uncertainty_map: on the same grid, standard deviation of the map's values; None for methods without.
+        image_threshold: an image score above is abnormal; None for methods that were not calibrated.
+        pixel_threshold: map values above belong to findings; None as before.
+        warnings: what a reader of this method's results should know.
     """
 
     anomaly_map: FloatArray
     image_score: float
     prompt_specificity: float | None = None
+    uncertainty_map: FloatArray | None = None
+    image_threshold: Threshold | None = None
+    pixel_threshold: Threshold | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

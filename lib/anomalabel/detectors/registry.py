@@ -4,18 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Protocol
 
 from anomalabel.backbones.image_text import ImageTextModel
-from anomalabel.backbones.patch_encoders import PatchEncoder
-from anomalabel.config import AnatomyConfig, Method
+from anomalabel.backbones.loading import load_model
+from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
+from anomalabel.backbones.text_adapter import read_text_adapter, with_text_adapter
+from anomalabel.config import AnatomyConfig, DetectionRequest, FewShotSettings, Method
 from anomalabel.detectors.base import Detector, PreparedImage
 from anomalabel.detectors.clap import ClapDetector
+from anomalabel.detectors.few_shot import FewShotDetector, shot_of
 from anomalabel.detectors.intensity import IntensityDetector
 from anomalabel.detectors.normal_bank import NormalBankDetector
 from anomalabel.errors import ConfigError
-from anomalabel.finding import PromptTexts
-from anomalabel.localization.patch_features import FeatureStore
+from anomalabel.finding import ModelIdentity, PromptTexts
+from anomalabel.localization.patch_features import PatchStore
+from anomalabel.prompts.ontology import Ontology
+from anomalabel.prompts.render import render_prompts
+from anomalabel.prompts.templates import few_shot_prompts
+from anomalabel.training.few_shot.fit import FewShotFit, Watch, fit_few_shot
+from anomalabel.training.few_shot.fit_head import TextSource
+from anomalabel.training.few_shot.teacher import Teacher
 
 
 class Encoders(Protocol):
@@ -56,7 +66,7 @@ class BuildContext:
     encoders: Encoders
     healthy: tuple[PreparedImage, ...] = ()
     seed: int = 0
-    features: FeatureStore | None = None
+    features: PatchStore | None = None
 
     def without(self, number: int) -> BuildContext:
         """The same with the healthy image `number` left out, so that it can be scored as one that was never seen."""
@@ -78,6 +88,19 @@ class MethodBuilder:
     uses_prompts: bool = False
 
 
+def texts_of(method: Method, config: AnatomyConfig, request: DetectionRequest | None = None) -> PromptTexts:
+    """The texts that a method reads; none for methods without prompts.
+
+    Raises:
+        PromptError: see `prompts.render.render_prompts`.
+    """
+    if not BUILDERS[method].uses_prompts:
+        return PromptTexts(positive=(), negative=())
+    if method == "few_shot":
+        return few_shot_prompts(config, Ontology.installed(), request)
+    return render_prompts(config, request)
+
+
 def build_detector(method: Method, context: BuildContext) -> Detector:
     """The detector of a method.
 
@@ -93,6 +116,56 @@ def build_detector(method: Method, context: BuildContext) -> Detector:
             "Name a folder of healthy images of the same kind with --healthy.",
         )
     return builder.build(context)
+
+
+def learn_few_shot(context: BuildContext, watch: Watch) -> FewShotFit:
+    """Few-shot localization learned from the context's healthy images.
+
+    Args:
+        watch: told what is done; may raise Cancelled.
+
+    Raises:
+        ConfigError: fewer than two healthy images, or parts that do not fit the encoder.
+        ModelError: an encoder, adapter or start cannot be loaded or does not fit.
+    """
+    config, encoder = context.config, context.encoders.patch_encoder()
+    settings = config.few_shot
+    source = None
+    if settings.text or settings.learns:
+        source = TextSource(adapted_model(context.encoders.image_text_model(), settings), context.prompts)
+    teacher = _teacher(context.prompts, config) if settings.distillation.enabled else None
+    shots = []
+    for number, image in enumerate(context.healthy):
+        watch("encoding healthy images", number, len(context.healthy))
+        shots.append(shot_of(image, encoder, config, context.features))
+    return fit_few_shot(shots, encoder, source, config, context.seed, watch, context.features, teacher)
+
+
+def adapted_model(model: ImageTextModel, settings: FewShotSettings) -> ImageTextModel:
+    """The image-text model behind the language adapter that the settings name, if they name one."""
+    path = settings.language_adapter.path
+    if path is None:
+        return model
+    return with_text_adapter(model, read_text_adapter(Path(path), model.identity))
+
+
+def _teacher(prompts: PromptTexts, config: AnatomyConfig) -> Teacher:
+    name = config.few_shot.distillation.teacher
+    if name is None:
+        raise ConfigError("Distillation names no teacher.", "Set few_shot.distillation.teacher in the config.")
+    model = load_model(name)
+    return Teacher(patch_encoder_of(model), TextSource(model, prompts).plain())
+
+
+def _build_few_shot(context: BuildContext) -> Detector:
+    fit = learn_few_shot(context, lambda stage, done, total: None)
+    encoder = context.encoders.patch_encoder()
+    identity = ModelIdentity(
+        name=f"few_shot on {encoder.identity.name}", weights_sha256=encoder.identity.weights_sha256
+    )
+    return FewShotDetector(
+        encoder, fit.model, fit.calibration, context.config, identity, context.seed, context.features, fit.warnings
+    )
 
 
 def _build_clap(context: BuildContext) -> Detector:
@@ -119,4 +192,5 @@ BUILDERS: Mapping[Method, MethodBuilder] = {
     "plp": MethodBuilder(_build_plp, uses_prompts=True),
     "intensity": MethodBuilder(_build_intensity),
     "normal_bank": MethodBuilder(_build_normal_bank, needs_healthy=True),
+    "few_shot": MethodBuilder(_build_few_shot, needs_healthy=True, uses_prompts=True),
 }

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from anomalabel import __version__
 from anomalabel.backbones.encoders import NamedEncoders
-from anomalabel.config import AnatomyConfig, DetectionRequest, Method, load_config
-from anomalabel.detectors.registry import BUILDERS, BuildContext, Encoders
+from anomalabel.config import DetectionRequest, Method, load_config
+from anomalabel.detectors.registry import BUILDERS, BuildContext, Encoders, texts_of
 from anomalabel.errors import ConfigError, ImageReadError
 from anomalabel.evaluation.calibration import HealthyOutcome
 from anomalabel.evaluation.cases import Box, EvaluationSet
@@ -24,7 +25,6 @@ from anomalabel.evaluation.runner import DrawRun, Failures, MethodRunner, Watch,
 from anomalabel.evaluation.store import open_store
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import FeatureStore
-from anomalabel.prompts.render import render_prompts
 
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 EXAMPLE_DRAW = 0
@@ -63,7 +63,9 @@ def evaluate(
     watch = watch or _nobody
     _require_shots(request)
     config = load_config(request.config)
-    prompts = _prompts(config, request)
+    asked = DetectionRequest(positive=request.positive, negative=request.negative)
+    texts = {method: texts_of(method, config, asked) for method in request.methods}
+    prompts = _shown_texts(texts)
     encoders = encoders or NamedEncoders(request.backbone, request.device)
     context = BuildContext(config, prompts, encoders, seed=request.seed, features=FeatureStore())
     loader = CaseLoader(config)
@@ -74,7 +76,8 @@ def evaluate(
         runs: dict[Method, tuple[DrawRun, ...]] = {}
         identities: dict[Method, ModelIdentity] = {}
         for method in request.methods:
-            runner = MethodRunner(method, context, request, loader, hashes, store)
+            own = replace(context, prompts=texts[method])
+            runner = MethodRunner(method, own, request, loader, hashes, store)
             shown = (max(request.shots), EXAMPLE_DRAW) if method == request.methods[0] else None
             runs[method] = runner.run(draws, failed, shown, watch)
             identities[method] = runner.identity
@@ -128,10 +131,11 @@ def _require_shots(request: EvaluationRequest) -> None:
         raise ConfigError(f"{learning[0]} learns from healthy images and gets 0 shots.", "Give --shots, such as 16.")
 
 
-def _prompts(config: AnatomyConfig, request: EvaluationRequest) -> PromptTexts:
-    if not any(BUILDERS[method].uses_prompts for method in request.methods):
-        return PromptTexts(positive=(), negative=())
-    return render_prompts(config, DetectionRequest(positive=request.positive, negative=request.negative))
+def _shown_texts(texts: Mapping[Method, PromptTexts]) -> PromptTexts:
+    """All texts that any method reads, for the record."""
+    positive = dict.fromkeys(text for each in texts.values() for text in each.positive)
+    negative = dict.fromkeys(text for each in texts.values() for text in each.negative)
+    return PromptTexts(positive=tuple(positive), negative=tuple(negative))
 
 
 def _nobody(what: str, done: int, total: int) -> None:

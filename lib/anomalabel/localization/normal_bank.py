@@ -5,7 +5,7 @@ All of the healthy patches are kept, up to a cap, instead of PatchCore's coreset
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -124,6 +124,30 @@ class NormalBank:
         vectors = [level.flatten(0, 1)[kept.to(level.device)] for level in levels]
         self._scale = FeatureScale.of(vectors, settings, weights)
         self._bank = self._scale.apply(vectors)
+
+    @classmethod
+    def from_tensors(cls, tensors: Mapping[str, Tensor], settings: NormalBankSettings) -> NormalBank:
+        """The bank whose `tensors` these are.
+
+        Raises:
+            KeyError: one is missing.
+        """
+        bank = cls.__new__(cls)
+        bank._settings = settings
+        count = len(tensors["weights"])
+        mean, std = (tuple(tensors[f"{name}_{level}"] for level in range(count)) for name in ("mean", "std"))
+        bank._scale = FeatureScale(mean, std, tuple(tensors["weights"].tolist()), settings)
+        bank._bank = tensors["patches"]
+        return bank
+
+    def tensors(self) -> dict[str, Tensor]:
+        """All that the bank knows, to be written; `from_tensors` with the same settings gives it back."""
+        statistics = {
+            f"{name}_{level}": value
+            for name, values in (("mean", self._scale.mean), ("std", self._scale.std))
+            for level, value in enumerate(values)
+        }
+        return {"patches": self._bank, "weights": torch.tensor(self._scale.weights, dtype=torch.float64), **statistics}
 
     def __len__(self) -> int:
         """Patches in the bank."""

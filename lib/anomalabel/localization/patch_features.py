@@ -21,7 +21,7 @@ from anomalabel.localization.framed_slices import FramedSlice, frame_slice
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition, extract_slice, slice_spacing_mm
-from anomalabel.volume import Matrix
+from anomalabel.volume import FloatArray, Matrix
 
 GIBIBYTE = 1 << 30
 
@@ -116,11 +116,11 @@ def extract_patches(
     """
     slices = [_cut(prepared, affine_ras, position) for position in positions]
     if store is None:
-        return _encode(encoder, [one.framed(encoder.side, preprocessing) for one in slices])
+        return encode_framed(encoder, [one.framed(encoder.side, preprocessing) for one in slices])
     keys = [one.key(encoder, preprocessing) for one in slices]
     found = {key: patches for key in keys if (patches := store.find(key)) is not None}
     missing = {key: one for key, one in zip(keys, slices, strict=True) if key not in found}
-    encoded = _encode(encoder, [one.framed(encoder.side, preprocessing) for one in missing.values()])
+    encoded = encode_framed(encoder, [one.framed(encoder.side, preprocessing) for one in missing.values()])
     for key, patches in zip(missing, encoded, strict=True):
         store.keep(key, patches)
         found[key] = patches
@@ -153,7 +153,7 @@ def _cut(prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition) 
     )
 
 
-def _encode(encoder: PatchEncoder, framed: Sequence[FramedSlice]) -> list[SlicePatches]:
+def encode_framed(encoder: PatchEncoder, framed: Sequence[FramedSlice]) -> list[SlicePatches]:
     if not framed:
         return []
     maps = encoder.patch_features(torch.from_numpy(np.stack([one.image for one in framed])))
@@ -167,3 +167,10 @@ def _encode(encoder: PatchEncoder, framed: Sequence[FramedSlice]) -> list[SliceP
         SlicePatches(one.frame, one.seen_patches((rows, columns)), tuple(level[number].clone() for level in maps))
         for number, one in enumerate(framed)
     ]
+
+
+def slice_score(anomaly_map: FloatArray, share: float) -> float:
+    """Mean of the highest `share` of a slice's seen values (rows, columns), at least one of them seen."""
+    values = anomaly_map[np.isfinite(anomaly_map)]
+    count = max(round(share * values.size), 1)
+    return float(np.partition(values, -count)[-count:].mean(dtype=np.float64))

@@ -56,6 +56,7 @@ class TrainedModel(_Frozen):
     method: str = Field(pattern=r"^[a-z0-9_]+$")
     config: AnatomyConfig
     backbone: ModelIdentity = Field(description="the frozen encoder whose features it learned on")
+    encoder: str = Field(default="embedded", description="name or folder from which that encoder is loaded")
     prompts: PromptTexts
     healthy: tuple[HealthyImage, ...]
     seed: int = Field(ge=0)

@@ -1,0 +1,211 @@
+"""Few-shot localization as a training: from a folder of healthy images to a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import Field
+
+from anomalabel.backbones.image_text import ImageTextModel
+from anomalabel.backbones.patch_encoders import PatchEncoder
+from anomalabel.config import (
+    EMBEDDED,
+    AnatomyConfig,
+    DetectionRequest,
+    FewShotSettings,
+    Settings,
+    load_config,
+)
+from anomalabel.detectors.base import PreparedImage
+from anomalabel.detectors.few_shot import shot_of
+from anomalabel.detectors.registry import BuildContext, learn_few_shot, texts_of
+from anomalabel.io.read import read_volume
+from anomalabel.learning.healthy_set import HealthySet, choose_healthy, without_odd_ones
+from anomalabel.learning.odd_ones import ImageFacts, image_vectors
+from anomalabel.learning.planted_check import check_on_planted
+from anomalabel.localization.feature_cache import DiskFeatureStore, LayeredFeatureStore
+from anomalabel.localization.few_shot.stored import IMAGE_THRESHOLD, PIXEL_THRESHOLD, to_tensors
+from anomalabel.localization.patch_features import FeatureStore, PatchStore
+from anomalabel.model_folder import HealthyImage, TrainedModel, check_model_folder, write_model_folder
+from anomalabel.pipeline import prepare_image
+from anomalabel.prompts.ontology import Ontology, unknown_terms
+from anomalabel.training.curves import draw_curves
+
+NEEDED_BYTES = 1 << 26
+"""A model takes at most this: its bank of 24,576 patches of 320 channels is 31 MB."""
+
+Watch = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is; may raise Cancelled."""
+
+
+class TrainableEncoders(Protocol):
+    """What training needs of backbones.encoders.NamedEncoders."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def device(self) -> torch.device: ...
+    def image_text_model(self) -> ImageTextModel: ...
+    def patch_encoder(self) -> PatchEncoder: ...
+
+
+class FewShotTraining(Settings):
+    """What one training asks for."""
+
+    config: str = "brain_mri"
+    backbone: str = EMBEDDED
+    shots: int = Field(default=16, ge=2, le=1024, description="healthy images to learn from")
+    seed: int = Field(default=0, ge=0, lt=2**32)
+    epochs: int | None = Field(default=None, ge=1, description="None: as the config says")
+
+
+class LeftOutImage(Settings):
+    """A healthy image that was not learned from."""
+
+    image: str
+    reason: str
+
+
+class TrainingReport(Settings):
+    """What came of a training."""
+
+    model: str
+    weights_sha256: str
+    shots_used: int
+    images: tuple[str, ...]
+    left_out: tuple[LeftOutImage, ...]
+    warnings: tuple[str, ...]
+    metrics: dict[str, float]
+    thresholds: dict[str, str]
+
+
+def train_few_shot(
+    request: FewShotTraining,
+    healthy: Sequence[Path],
+    folder: Path,
+    encoders: TrainableEncoders,
+    watch: Watch,
+    abnormal: frozenset[str] = frozenset(),
+    store: PatchStore | None = None,
+) -> TrainingReport:
+    """Choose shots, learn, judge, and put the model into a folder; until it is whole the one before stays in use.
+
+    An interrupted training starts anew: what takes longest, the features, is on disk by then.
+
+    Args:
+        request: what is asked for.
+        healthy: images to choose from.
+        folder: of the model.
+        encoders: of the request's backbone.
+        watch: told what is done; raising Cancelled in it ends the work and leaves the folder as it was.
+        abnormal: names of images that reviews call abnormal.
+        store: of features; None is the user's cache on disk, with memory before it.
+
+    Raises:
+        AnomaLabelError: too few usable images, a bad config or model, or a folder that cannot be written.
+    """
+    config = _config(request)
+    check_model_folder(folder, NEEDED_BYTES)
+    encoder = encoders.patch_encoder()
+    kept = store or _store(encoders)
+    images = _Images(config, encoder, kept, watch)
+    chosen = choose_healthy(
+        healthy,
+        request.shots,
+        request.seed,
+        abnormal,
+        images.prepared,
+        lambda done, total: watch("reading healthy images", done, total),
+    )
+    chosen, odd = without_odd_ones(chosen, images.look, images.prepared)
+    texts = texts_of("few_shot", config, DetectionRequest(config=request.config))
+    shots = tuple(images.prepared(path) for path in chosen.chosen)
+    context = BuildContext(config, texts, encoders, shots, request.seed, kept)
+    fit = learn_few_shot(context, watch)
+    watch("checking on planted anomalies", 0, 1)
+    metrics = check_on_planted(fit, request.seed, watch)
+    warnings = (*fit.warnings, *_warnings(config, odd.untold))
+    model = TrainedModel(
+        method="few_shot",
+        config=config,
+        backbone=encoder.identity,
+        encoder=encoders.name,
+        prompts=texts,
+        healthy=tuple(HealthyImage(name=one.path.name, sha256=one.sha256) for one in chosen.images),
+        seed=request.seed,
+        metrics=metrics,
+        thresholds={IMAGE_THRESHOLD: fit.calibration.image, PIXEL_THRESHOLD: fit.calibration.pixel},
+        warnings=warnings,
+    )
+    watch("writing the model", 0, 1)
+    history = fit.history
+    curves = (lambda path: draw_curves(history, path)) if history else None
+    written = write_model_folder(folder, model, to_tensors(fit.model, fit.calibration), curves)
+    watch("writing the model", 1, 1)
+    return _report(folder, written, chosen)
+
+
+class _Images:
+    """Healthy images, each read and encoded once."""
+
+    def __init__(self, config: AnatomyConfig, encoder: PatchEncoder, store: PatchStore, watch: Watch) -> None:
+        self._config, self._encoder, self._store, self._watch = config, encoder, store, watch
+        self._prepared: dict[Path, PreparedImage] = {}
+        self._facts: dict[Path, ImageFacts] = {}
+
+    def prepared(self, path: Path) -> PreparedImage:
+        if path not in self._prepared:
+            volume = read_volume(path)
+            self._prepared[path] = prepare_image(volume, self._config)
+            depth, rows, columns = volume.shape
+            self._facts[path] = ImageFacts((depth, rows, columns), volume.modality or "")
+        return self._prepared[path]
+
+    def look(self, paths: Sequence[Path]) -> tuple[NDArray[np.floating], Sequence[ImageFacts]]:
+        slices = []
+        for number, path in enumerate(paths):
+            self._watch("comparing healthy images", number, len(paths))
+            slices.append(shot_of(self.prepared(path), self._encoder, self._config, self._store).patches)
+        return image_vectors(slices), [self._facts[path] for path in paths]
+
+
+def _config(request: FewShotTraining) -> AnatomyConfig:
+    config = load_config(request.config)
+    if request.epochs is None:
+        return config
+    training = config.few_shot.training.model_copy(update={"epochs": request.epochs})
+    settings: FewShotSettings = config.few_shot.model_copy(update={"training": training})
+    return config.model_copy(update={"few_shot": settings})
+
+
+def _store(encoders: TrainableEncoders) -> PatchStore:
+    model = encoders.patch_encoder()
+    computed = f"{encoders.device.type} {getattr(model, 'dtype', '')} torch {torch.__version__}"
+    return LayeredFeatureStore(FeatureStore(), DiskFeatureStore(computed, device=encoders.device))
+
+
+def _warnings(config: AnatomyConfig, untold: str) -> list[str]:
+    warnings = [untold] if untold else []
+    unknown = unknown_terms(config, Ontology.installed())
+    if unknown:
+        warnings.append(f"No ontology here knows these terms of the config: {', '.join(unknown)}.")
+    return warnings
+
+
+def _report(folder: Path, model: TrainedModel, chosen: HealthySet) -> TrainingReport:
+    rules: Mapping[str, str] = {kind: threshold.rule for kind, threshold in model.thresholds.items()}
+    return TrainingReport(
+        model=folder.resolve().name,
+        weights_sha256=model.weights_sha256,
+        shots_used=len(model.healthy),
+        images=tuple(image.name for image in model.healthy),
+        left_out=tuple(LeftOutImage(image=one.path.name, reason=one.reason) for one in chosen.left_out),
+        warnings=model.warnings,
+        metrics=model.metrics,
+        thresholds=dict(rules),
+    )

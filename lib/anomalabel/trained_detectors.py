@@ -1,0 +1,88 @@
+"""Detectors of trained model folders, kept as long as the folder holds the same model."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from anomalabel.backbones.encoders import NamedEncoders
+from anomalabel.config import DetectionRequest
+from anomalabel.detectors.base import Detector
+from anomalabel.detectors.few_shot import FewShotDetector
+from anomalabel.errors import ConfigError
+from anomalabel.finding import ModelIdentity
+from anomalabel.localization.few_shot.stored import from_tensors
+from anomalabel.model_folder import (
+    TrainedModel,
+    is_trained_folder,
+    read_description,
+    read_model_folder,
+    require_encoder,
+)
+
+TRAINED_METHODS = frozenset({"few_shot"})
+"""Methods whose `backbone` may be the folder of a trained model."""
+
+
+class TrainedDetectors:
+    """Loads trained models when they are first asked for, and again when training has put another in their place.
+
+    Args:
+        encoders: the encoders of a name.
+    """
+
+    def __init__(self, encoders: Callable[[str], NamedEncoders]) -> None:
+        self._encoders = encoders
+        self._loaded: dict[str, tuple[str, Detector]] = {}
+        self._loading = threading.Lock()
+
+    def description(self, request: DetectionRequest) -> TrainedModel | None:
+        """What the model that a request names says about itself; None where the request names an encoder.
+
+        Raises:
+            ModelError: the folder's model cannot be used.
+            ConfigError: the request asks for another config, or for texts, which are part of what was learned.
+        """
+        if request.method not in TRAINED_METHODS or not is_trained_folder(Path(request.backbone)):
+            return None
+        model = read_description(Path(request.backbone))
+        if model.config.name != request.config:
+            raise ConfigError(
+                f"The model in {request.backbone} was trained for {model.config.name}, the request is about "
+                f"{request.config}.",
+                f"Ask with --config {model.config.name}, or train a model for {request.config}.",
+            )
+        if request.positive is not None or request.negative is not None:
+            raise ConfigError(
+                "The texts of a trained model are part of what it learned.",
+                "Leave them out, or train with these texts.",
+            )
+        return model
+
+    def detector(self, request: DetectionRequest) -> Detector:
+        """The detector of the model in the folder that a request names.
+
+        Raises:
+            ModelError: the model cannot be used, or its encoder is another one now.
+        """
+        folder = Path(request.backbone)
+        with self._loading:
+            key = str(folder.resolve())
+            known = self._loaded.get(key)
+            if known is None or known[0] != read_description(folder).weights_sha256:
+                known = self._load(folder)
+                self._loaded[key] = known
+            return known[1]
+
+    def _load(self, folder: Path) -> tuple[str, Detector]:
+        description, tensors = read_model_folder(folder)
+        encoders = self._encoders(description.encoder)
+        encoder = encoders.patch_encoder()
+        require_encoder(description, encoder.identity)
+        model, calibration = from_tensors(description, tensors, encoders.device)
+        identity = ModelIdentity(name=folder.resolve().name, weights_sha256=description.weights_sha256)
+        detector = FewShotDetector(
+            encoder, model, calibration, description.config, identity, warnings=description.warnings
+        )
+        return description.weights_sha256, detector

@@ -1,0 +1,1 @@
+"""Learns few-shot localization from the views of a few healthy images."""
