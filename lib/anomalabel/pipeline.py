@@ -32,8 +32,8 @@ from anomalabel.volume import FloatArray, Volume
 class DetectionResult:
     """A volume, its anomaly map on the same grid (Z, Y, X; NaN = unseen), and the report that travels with it.
 
-    The uncertainty map, on that grid too, is the standard deviation of the anomaly map's values; None where the method
-    has none.
+    The uncertainty map, on that grid too, tells from 0 (sure) to 0.5 how unsure it is that a voxel lies above the
+    threshold of findings; None where the method has none.
     """
 
     volume: Volume

@@ -106,6 +106,9 @@ class Uncertainty(Settings):
     """Monte Carlo dropout after the frozen encoder (section 4.5.1, eq. 10)."""
 
     dropout: float = Field(default=0.1, ge=0, lt=1)
+    softness: float = Field(
+        default=0.5, gt=0, description="of the bounded score, standard deviations of healthy patches"
+    )
     passes: int = Field(default=10, ge=0, le=1000, description="T of eq. 10; 0 gives no uncertainty map")
 
 
@@ -134,6 +137,7 @@ class FewShotSettings(Settings):
     bank_patches: int = Field(default=24_576, ge=1, description="a seeded sample of more healthy patches is kept")
     text: bool = Field(default=True, description="similarity of patches to texts for health and disease (eq. 7 to 9)")
     text_score: Literal["max", "softmax"] = Field(default="max", description="eq. 9, or its softmax variant")
+    standard_templates: bool = Field(default=True, description="the method's own templates join the config's texts")
     temperature: float = Field(default=0.1, gt=0, description="tau of eq. 8 and of the softmax variant")
     alignment: bool = Field(default=True, description="adapters learn from planted anomalies, patch by patch (eq. 8)")
     weights: MapWeights = Field(default_factory=MapWeights)

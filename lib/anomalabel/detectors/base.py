@@ -26,7 +26,8 @@ class Detection:
         image_score: larger = more anomalous; each method says in its own words what it is, and for a volume how the
             slices' scores become one.
         prompt_specificity: see attention.specificity; None for methods without prompts.
-        uncertainty_map: on the same grid, standard deviation of the map's values; None for methods without.
+        uncertainty_map: on the same grid, from 0 (sure) to 0.5, how unsure it is that a voxel lies above the threshold
+            of findings; None for methods without.
         image_threshold: an image score above is abnormal; None for methods that were not calibrated.
         pixel_threshold: map values above belong to findings; None as before.
         warnings: what a reader of this method's results should know.

@@ -65,8 +65,9 @@ class FewShotDetector:
 
         def score(slices: list[SlicePatches]) -> tuple[FloatArray, ...]:
             on_grid = [on_common_grid(one) for one in slices]
-            uncertainty = self._model.uncertainty_maps(on_grid, generator)
-            maps = self._model.anomaly_maps(on_grid)
+            raw = self._model.raw_maps(on_grid)
+            uncertainty = self._model.uncertainty_maps(on_grid, raw, self._calibration.pixel.value, generator)
+            maps = self._model.fused(raw)
             return (maps,) if uncertainty is None else (maps, uncertainty)
 
         image = PreparedImage(prepared, affine_ras, tuple(positions))

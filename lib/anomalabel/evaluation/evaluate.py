@@ -24,7 +24,7 @@ from anomalabel.evaluation.results import metrics_document, write_metrics
 from anomalabel.evaluation.runner import DrawRun, Failures, MethodRunner, Watch, hash_images, unloadable
 from anomalabel.evaluation.store import open_store
 from anomalabel.finding import ModelIdentity, PromptTexts
-from anomalabel.localization.patch_features import FeatureStore
+from anomalabel.localization.patch_features import FeatureStore, PatchStore
 
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 EXAMPLE_DRAW = 0
@@ -45,6 +45,7 @@ def evaluate(
     out: Path,
     watch: Watch | None = None,
     encoders: Encoders | None = None,
+    features: PatchStore | None = None,
 ) -> Written:
     """Try methods on images whose truth is known, and write metrics.json and report.html.
 
@@ -56,6 +57,7 @@ def evaluate(
         out: folder, made where it is missing.
         watch: told what is done; may raise to stop.
         encoders: None loads those that the request names.
+        features: keeps patch features from one evaluation to the next; None keeps them for this one.
 
     Raises:
         AnomaLabelError: bad settings, too few healthy images, no readable image, or a model that cannot be used.
@@ -67,7 +69,7 @@ def evaluate(
     texts = {method: texts_of(method, config, asked) for method in request.methods}
     prompts = _shown_texts(texts)
     encoders = encoders or NamedEncoders(request.backbone, request.device)
-    context = BuildContext(config, prompts, encoders, seed=request.seed, features=FeatureStore())
+    context = BuildContext(config, prompts, encoders, seed=request.seed, features=features or FeatureStore())
     loader = CaseLoader(config)
     failed: Failures = {}
     hashes = hash_images((*evaluation_set.cases, *evaluation_set.healthy), failed, watch)

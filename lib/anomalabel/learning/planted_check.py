@@ -35,8 +35,9 @@ def check_on_planted(fit: FewShotFit, seed: int, watch: Watch) -> dict[str, floa
     for number, one in enumerate(fit.held_out):
         watch("checking on planted anomalies", number, len(fit.held_out))
         views = one.material.views
-        maps = one.judge.anomaly_maps(views.patches)
-        spread = one.judge.uncertainty_maps(views.patches, generator)
+        raw = one.judge.raw_maps(views.patches)
+        maps = one.judge.fused(raw)
+        spread = one.judge.uncertainty_maps(views.patches, raw, fit.calibration.pixel.value, generator)
         place = views.place.reshape(maps.shape).cpu().numpy()
         counted = np.isfinite(maps) & ((place >= ANOMALOUS) | (place <= HEALTHY))
         values.append(maps[counted])

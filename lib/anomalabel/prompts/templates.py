@@ -39,7 +39,8 @@ def few_shot_prompts(config: AnatomyConfig, ontology: Ontology, request: Detecti
     """The config's own texts, then the standard templates, then both with synonyms; each text once.
 
     A side that the request gives is taken as it was written, without standard templates. Templates with {condition}
-    are left out where the config lists none. How many synonyms: `prompts.synonyms` of the config.
+    are left out where the config lists none. How many synonyms: `prompts.synonyms` of the config; the config's
+    `few_shot.standard_templates` turns the standard ones off.
 
     Known weakness: "No signs of {condition}" names the disease. A text tower that ignores negation, as most towers
     trained on image captions do, puts it close to "Signs of {condition}", and the two sides move together.
@@ -52,7 +53,8 @@ def few_shot_prompts(config: AnatomyConfig, ontology: Ontology, request: Detecti
 
     def texts(side: Literal["positive", "negative"]) -> tuple[str, ...]:
         asked = request is not None and getattr(request, side) is not None
-        standard = () if asked else _applicable(getattr(FEW_SHOT_TEMPLATES, side), config)
+        wanted = config.few_shot.standard_templates and not asked
+        standard = _applicable(getattr(FEW_SHOT_TEMPLATES, side), config) if wanted else ()
         ensembles = (
             getattr(own, side),
             fill_templates(standard, plain, side, None),

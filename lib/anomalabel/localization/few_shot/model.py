@@ -112,12 +112,26 @@ class FewShotModel:
         """(N, P): mean over the heads of what each says, in its own standard deviations."""
         return torch.stack([head_scores(one, features, self.settings.temperature) for one in self.heads]).mean(0)
 
-    def uncertainty_maps(self, slices: Sequence[SlicePatches], generator: torch.Generator) -> FloatArray | None:
-        """Standard deviation of the anomaly map over passes with dropout (eq. 10), (N, rows, columns) float32.
+    def uncertainty_maps(
+        self,
+        slices: Sequence[SlicePatches],
+        raw: Mapping[str, FloatArray],
+        threshold: float,
+        generator: torch.Generator,
+    ) -> FloatArray | None:
+        """How unsure it is that patches lie above a threshold, (N, rows, columns) float32 from 0 to 0.5.
 
-        Dropout acts on the encoder's features, before texts and heads; each pass asks one head, so that heads which
-        learned from other shots may disagree. The bank answers the same in each pass and adds nothing, unless it is all
-        there is.
+        Eq. 10 on the bounded score 1 / (1 + exp((threshold - A) / softness)): its standard deviation over passes with
+        dropout. That of the unbounded A tells nothing here: on planted anomalies it is no higher where the map is
+        wrong (AUROC 0.5; of the bounded score 0.9). Dropout acts on the encoder's features, before texts and heads;
+        each pass asks one head, so that heads which learned from other shots may disagree. The bank answers the same in
+        each pass, unless it is all there is.
+
+        Args:
+            slices: on the common grid.
+            raw: of `raw_maps`, of the same slices.
+            threshold: of the anomaly map.
+            generator: of the dropout.
 
         Returns:
             None where no passes are wanted.
@@ -126,29 +140,35 @@ class FewShotModel:
         if settings.passes == 0 or settings.dropout == 0:
             return None
         features = grid_features(slices)
-        weights = self.weights
-        whole = sum(weights.values())
+        fixed = {BANK: raw[BANK]} if BANK in raw and (TEXT in raw or HEAD in raw) else {}
         total = torch.zeros_like(features.seen, dtype=torch.float32)
         squares = torch.zeros_like(total)
         for number in range(settings.passes):
-            value = torch.zeros_like(total)
-            if self.texts is not None and self.text_level is not None:
-                drawn = drop(features.levels[self.text_level], settings.dropout, generator)
-                value += weights[TEXT] / self.scales[TEXT].deviation * self.text_scores(features, drawn)
-            if self.heads:
-                one = self.heads[number % len(self.heads)]
-                scaled = tuple(drop(level, settings.dropout, generator) for level in one.head.scaled(features))
-                value += weights[HEAD] * _head_scores(one, scaled, features, self.settings.temperature)
-            if self.texts is None and not self.heads and self.bank is not None:
-                dropped = [_dropped(one, settings.dropout, generator) for one in slices]
-                distances = torch.from_numpy(np.nan_to_num(self.bank.distances(dropped))).flatten(1)
-                value += weights[BANK] / self.scales[BANK].deviation * distances.to(value)
-            value = value / whole
+            maps = {**fixed, **self._dropped_maps(slices, features, number, generator)}
+            one = fuse(maps, {HEAD: MapScale(0.0, 1.0), **self.scales}, self.weights)
+            value = torch.from_numpy(np.nan_to_num(one)).flatten(1).to(total)
+            value = ((value - threshold) / settings.softness).sigmoid()
             total += value
             squares += value.square()
         mean = total / settings.passes
-        spread = (squares / settings.passes - mean.square()).clamp_min(0).sqrt()
-        return _map(spread, features)
+        return _map((squares / settings.passes - mean.square()).clamp_min(0).sqrt(), features)
+
+    def _dropped_maps(
+        self, slices: Sequence[SlicePatches], features: GridFeatures, number: int, generator: torch.Generator
+    ) -> dict[str, FloatArray]:
+        """One pass: the kinds of maps that dropout acts on, as in `raw_maps`."""
+        dropout = self.settings.uncertainty.dropout
+        maps: dict[str, FloatArray] = {}
+        if self.texts is not None and self.text_level is not None:
+            drawn = drop(features.levels[self.text_level], dropout, generator)
+            maps[TEXT] = _map(self.text_scores(features, drawn), features)
+        if self.heads:
+            one = self.heads[number % len(self.heads)]
+            scaled = tuple(drop(level, dropout, generator) for level in one.head.scaled(features))
+            maps[HEAD] = _map(_head_scores(one, scaled, features, self.settings.temperature), features)
+        if not maps and self.bank is not None:
+            maps[BANK] = self.bank.distances([_dropped(one, dropout, generator) for one in slices])
+        return maps
 
     def image_score(self, maps: FloatArray) -> float:
         """Of an image's slices (N, rows, columns): the highest slice's mean over its highest patches."""
