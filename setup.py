@@ -28,6 +28,7 @@ setup(
         "anomalabel.backbones": ["embedded_weights/*"],
         "anomalabel.evaluation.report": ["templates/*"],
         "anomalabel.explain": ["templates/*"],
+        "anomalabel.prompts.ontology": ["concepts.csv", "README.md"],
     },
     install_requires=[
         "connected-components-3d>=3.12",

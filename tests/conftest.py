@@ -1,24 +1,40 @@
 """What several folders of tests share."""
 
 import json
-from collections.abc import Iterator
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import nrrd
 import numpy as np
 import open_clip
 import pytest
+import requests
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES, load_model
+from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
+from anomalabel.config import AnatomyConfig
 from anomalabel.demo.server_process import server_process
+from anomalabel.detectors.base import PreparedImage
+from anomalabel.detectors.few_shot import shot_of
+from anomalabel.finding import PromptTexts
+from anomalabel.preprocessing.prepare import PreparedVolume
+from anomalabel.preprocessing.slices import SlicePosition
+from anomalabel.training.few_shot.fit import FewShotFit, fit_few_shot
+from anomalabel.training.few_shot.fit_head import TextSource
+from anomalabel.training.few_shot.shots import Shot
 from anomalabel.training.tokenizer import learn_merges, vocabulary_size, write_merges
 
 TINY_WORDS = ("glioma", "tumor", "lesion", "normal", "healthy", "brain", "chest", "gray", "matter")
+TEMPLATE_WORDS = ("signs", "of", "abnormal", "appearance", "mri", "the", "with", "no", "a")
 
 
 @dataclass(frozen=True)
@@ -49,8 +65,48 @@ def running_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running
     )
     header = {"space": "left-posterior-superior", "space directions": directions, "space origin": [-70, -90, 10]}
     nrrd.write(str(studies / "oblique.nrrd"), head((48, 52, 5), seed=2), header)
+    cache = pytest.MonkeyPatch()
+    cache.setenv("ANOMALABEL_CACHE", str(root / "cache"))
     with server_process(studies, root / "server.log", device="cpu") as url:
+        cache.undo()
         yield RunningServer(url, studies)
+
+
+@dataclass(frozen=True)
+class TrainedServer(RunningServer):
+    """`RunningServer` with a model for `breast_ultrasound`.
+
+    Args:
+        training: the status that the training ended with.
+    """
+
+    training: dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def trained_server(running_server: RunningServer) -> TrainedServer:
+    """Trained briefly on four pictures of tissue in the folder `healthy`, which holds a copy and a torn file too."""
+    folder = running_server.studies / "healthy"
+    folder.mkdir()
+    for seed in range(4):
+        Image.fromarray(tissue_pixels(seed, side=64)).save(folder / f"{seed}.png")
+    shutil.copy(folder / "0.png", folder / "again.png")
+    (folder / "torn.png").write_bytes((folder / "1.png").read_bytes()[:200])
+    asked = {"config": "breast_ultrasound", "healthy": "healthy", "shots": 4, "epochs": 2}
+    started = requests.post(f"{running_server.url}/train/few_shot_localization", json=asked, timeout=30)
+    assert started.status_code == 200, started.text
+    status = started.json()
+    while status["status"] == "RUNNING":
+        time.sleep(0.1)
+        status = requests.get(f"{running_server.url}/train/", timeout=30).json()
+    assert status["status"] == "DONE", status
+    return TrainedServer(running_server.url, running_server.studies, status)
+
+
+@pytest.fixture
+def planted() -> np.ndarray:
+    """(64, 64) uint8: a picture of tissue, other than those that were learned from, with a bright square."""
+    return tissue_pixels(9, planted=True, side=64)
 
 
 @pytest.fixture(scope="session")
@@ -75,6 +131,98 @@ def tiny_clip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_clip(tiny_clip_folder: Path) -> OpenClipModel:
     """The model of `tiny_clip_folder` in float32 on the CPU."""
     return load_model(str(tiny_clip_folder), "cpu", "float32")
+
+
+@pytest.fixture(scope="session")
+def knowing_clip_folder(tiny_clip_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model again, with the same weights, that also knows the words of the few-shot templates."""
+    folder = Path(shutil.copytree(tiny_clip_folder, tmp_path_factory.mktemp("models") / "knowing"))
+    (folder / VOCABULARY_FILE).write_text(json.dumps(TINY_WORDS + TEMPLATE_WORDS))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def few_shot_config() -> Callable[..., AnatomyConfig]:
+    """A config about gliomas on pictures without background, learning briefly; arguments: keys of `few_shot`."""
+
+    def make(**few_shot: object) -> AnatomyConfig:
+        return AnatomyConfig.model_validate(few_shot_values(**few_shot))
+
+    return make
+
+
+def few_shot_values(**few_shot: object) -> dict[str, object]:
+    """What a YAML file of `few_shot_config` holds."""
+    return {
+        "name": "tissue",
+        "title": "Tissue",
+        "anatomy": "brain",
+        "modality": "MRI",
+        "conditions": ["glioma"],
+        "prompts": {"positive": ["glioma tumor"], "negative": ["healthy brain"]},
+        "preprocessing": {"foreground": {"enabled": False}, "intensity": {"kind": "ct_window", "center_hu": 128, "width_hu": 256}},
+        "findings": {"minimum_area_mm2": 0},
+        "few_shot": {"training": {"epochs": 3, "views": 4, "learning_rate": 0.01}, **few_shot},
+    }
+
+
+@pytest.fixture(scope="session")
+def tissue() -> Callable[..., PreparedImage]:
+    """A prepared 32 x 32 picture of grey waves, by seed, with a checkerboard in a quarter where `planted`."""
+
+    def make(seed: int, planted: bool = False) -> PreparedImage:
+        scaled = tissue_pixels(seed, planted).astype(np.float32)[None] / 255
+        return PreparedImage(
+            PreparedVolume(scaled, np.ones(scaled.shape, dtype=bool)), np.eye(4), (SlicePosition(0, 0, "image"),)
+        )
+
+    return make
+
+
+def tissue_pixels(seed: int, planted: bool = False, side: int = 32) -> np.ndarray:
+    """(side, side) uint8: grey waves with noise, nowhere black; the plant fills the lower left quarter."""
+    generator = np.random.default_rng(seed)
+    y, x = np.mgrid[:side, :side] / side
+    waves = np.sin(x * generator.uniform(4, 9)) * np.cos(y * generator.uniform(4, 9))
+    pixels = np.clip(110 + 25 * waves + generator.normal(0, 6, (side, side)), 1, 200)
+    if planted:
+        rows, columns = np.mgrid[: side // 2, : side // 2] // 4
+        pixels[side // 2 :, : side // 2] = 10 + 240 * ((rows + columns) % 2)
+    return pixels.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class FewShotBench:
+    """The tiny model with texts of its own words, and pictures of tissue to learn from."""
+
+    encoder: PatchEncoder
+    source: TextSource
+    make: Callable[..., AnatomyConfig]
+    picture: Callable[..., PreparedImage]
+
+    def shot(self, seed: int, planted: bool = False) -> Shot:
+        """A picture as a shot."""
+        return shot_of(self.picture(seed, planted), self.encoder, self.make())
+
+    def fit(
+        self,
+        config: AnatomyConfig | None = None,
+        seeds: tuple[int, ...] = (0, 1, 2, 3),
+        seed: int = 0,
+        watch: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        **parts: object,
+    ) -> FewShotFit:
+        """What is learned from the pictures of `seeds`."""
+        shots = [self.shot(number) for number in seeds]
+        values = {"encoder": self.encoder, "source": self.source, **parts}
+        return fit_few_shot(shots, config=config or self.make(), seed=seed, watch=watch, **values)
+
+
+@pytest.fixture(scope="session")
+def bench(tiny_clip: OpenClipModel, few_shot_config, tissue) -> FewShotBench:
+    """See `FewShotBench`."""
+    prompts = PromptTexts(positive=("glioma tumor", "brain lesion"), negative=("healthy brain", "normal gray matter"))
+    return FewShotBench(patch_encoder_of(tiny_clip), TextSource(tiny_clip, prompts), few_shot_config, tissue)
 
 
 def head(shape: tuple[int, int, int], seed: int) -> np.ndarray:

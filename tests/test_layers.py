@@ -81,7 +81,7 @@ def test_no_import_points_back(part):
 
 def test_the_imports_that_are_there_are_seen():
     assert ("anomalabel.pipeline", "pipeline", "detectors") in EDGES
-    assert ("anomalabel.cli", "cli", "training") in EDGES
+    assert ("anomalabel.cli.train", "cli", "training") in EDGES
     assert ("monailabel_app.app", "monailabel_app", "pipeline") in EDGES
 
 

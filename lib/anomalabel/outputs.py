@@ -68,17 +68,32 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{existing} may not be written to.", "Choose another --out folder.")
 
 
+def check_file(path: Path) -> None:
+    """Raise OutputError where a file could not be written, as `check_folder` does for a folder."""
+    if path.is_dir():
+        raise OutputError(f"{path} is a folder, not a file.", "Name a file with --out.")
+    check_folder(path.parent)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder for results where it is missing.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out folder.") from error
+
+
 def write_result(result: DetectionResult, paths: OutputPaths) -> None:
     """Write all files, each whole or not at all; the folder is made where it is missing.
 
     Raises:
         OutputError: a file or the folder cannot be written.
     """
-    folder = paths.heatmap.parent
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out folder.") from error
+    make_folder(paths.heatmap.parent)
     write_heatmap(paths.heatmap, result.anomaly_map, result.volume.affine_ras)
     write_text(paths.findings, result.report.to_json())
     if result.uncertainty_map is not None:

@@ -17,16 +17,18 @@ NAMED_PARAMETERS = {
     "request_id": "request id",
 }
 MAXIMUM_LENGTH = 200
+WHERE_NAMES_ARE = "Use a name from GET /datastore/?output=all."
 RESERVED = frozenset({".", "..", "labels", "anomalabel", "datastore_v2.json", ".lock"})
 _FORBIDDEN = re.compile(r"[/\\:\x00-\x1f\x7f]")
 
 
-def checked_name(value: str, what: str) -> str:
+def checked_name(value: str, what: str, remedy: str = WHERE_NAMES_ARE) -> str:
     """A name that stays inside its folder whatever it is joined to.
 
     Args:
         value: text from a request, percent-decoded.
         what: how to call it in the message, e.g. "image id".
+        remedy: what to do where it is none.
 
     Returns:
         `value` unchanged.
@@ -35,7 +37,7 @@ def checked_name(value: str, what: str) -> str:
         ConfigError: empty, too long, hidden, reserved, or with a separator, drive or control character.
     """
     if not value or len(value) > MAXIMUM_LENGTH or value.startswith(".") or value in RESERVED:
-        raise ConfigError(f"'{shortened(value)}' is no {what}.", "Use a name from GET /datastore/?output=all.")
+        raise ConfigError(f"'{shortened(value)}' is no {what}.", remedy)
     if _FORBIDDEN.search(value):
         raise ConfigError(
             f"'{shortened(value)}' is no {what}: it holds a path separator, a colon or a control character.",

@@ -13,12 +13,12 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from anomalabel.config import shipped_config_names
 from anomalabel.errors import AnomaLabelError
+from anomalabel.learning.few_shot import FewShotTraining, TrainingReport, train_few_shot
 from monailabel_app.infers.detection_task import Detecting, renamed
 from monailabel_app.places import is_remote, studies_folder
 from monailabel_app.reviews.store import ReviewStore
 from monailabel_app.trained_models import TrainedModels
 from monailabel_app.trainers.train_request import (
-    DEFAULT_SHOTS,
     HealthyStudies,
     TrainRequest,
     build_train_request,
@@ -36,13 +36,13 @@ class Training(Protocol):
 
     def __call__(
         self,
-        request: TrainRequest,
+        request: FewShotTraining,
         healthy: Sequence[Path],
         folder: Path,
         encoders: Any,
         watch: Watch,
         abnormal: frozenset[str],
-    ) -> dict[str, Any]: ...
+    ) -> TrainingReport: ...
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,15 @@ class FewShotLocalizationTraining(TrainTask):
         self.studies = studies
         self.trained = trained
         self.reviews = reviews
-        self.train = train or train_with_library
+        self.train = train or train_few_shot
 
     def config(self) -> dict[str, Any]:
         """What a client may choose, with the choices."""
         return {
             "config": list(shipped_config_names()),
             "backbone": list(self.backbones),
-            "shots": DEFAULT_SHOTS,
-            "seed": 0,
+            "shots": FewShotTraining().shots,
+            "seed": FewShotTraining().seed,
             "healthy": "",
         }
 
@@ -117,9 +117,10 @@ class FewShotLocalizationTraining(TrainTask):
         try:
             watch("loading the encoder", 0, 0)
             encoders = self.pipeline.encoders(request.backbone)
-            return self.train(request, healthy.images, folder, encoders, watch, healthy.abnormal)
+            report = self.train(request.training, healthy.images, folder, encoders, watch, healthy.abnormal)
         except AnomaLabelError as error:
             raise self._told(error) from error
+        return self._told_report(report).model_dump(mode="json")
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """The call of MONAI Label's own server, which runs it in a process of its own."""
@@ -130,24 +131,21 @@ class FewShotLocalizationTraining(TrainTask):
     def _folder(self) -> Path | None:
         return None if is_remote(self.studies) else studies_folder(self.studies)
 
+    @property
+    def _names(self) -> dict[str, str]:
+        """Paths of this machine to what a client knows them as."""
+        return {} if self._folder is None else {f"{self._folder}/": "", str(self._folder): "studies"}
+
     def _told(self, error: AnomaLabelError) -> AnomaLabelError:
         """The error in a client's words: files of the studies by their names."""
-        return error if self._folder is None else renamed(error, {f"{self._folder}/": "", str(self._folder): "studies"})
+        return renamed(error, self._names)
 
-
-def train_with_library(
-    request: TrainRequest,
-    healthy: Sequence[Path],
-    folder: Path,
-    encoders: Any,
-    watch: Watch,
-    abnormal: frozenset[str],
-) -> dict[str, Any]:
-    """Train with `anomalabel.learning.few_shot`; its report as plain values."""
-    from anomalabel.learning.few_shot import FewShotTraining, train_few_shot
-
-    settings = FewShotTraining(**request.model_dump(exclude={"healthy"}))
-    return train_few_shot(settings, healthy, folder, encoders, watch, abnormal).model_dump(mode="json")
+    def _told_report(self, report: TrainingReport) -> TrainingReport:
+        """The report in a client's words."""
+        left_out = report.left_out
+        for path, name in self._names.items():
+            left_out = tuple(one.model_copy(update={"reason": one.reason.replace(path, name)}) for one in left_out)
+        return report.model_copy(update={"left_out": left_out})
 
 
 def _log_progress(doing: str, done: int, total: int) -> None:

@@ -73,6 +73,7 @@ class TrainingStatus(BaseModel):
                 "details": _with(self.details, outcome),
                 "error": outcome if status == "ERROR" else "",
                 "report": report,
+                "done": self.total if status == "DONE" else self.done,
                 "percent": 100 if status == "DONE" else self.percent,
                 "end_ts": now(),
             }

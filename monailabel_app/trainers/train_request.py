@@ -8,28 +8,27 @@ from typing import Any, Protocol
 
 from pydantic import Field
 
-from anomalabel.config import DetectionRequest, parse_settings
-from anomalabel.config.base import Settings
+from anomalabel.config import parse_settings
 from anomalabel.errors import ConfigError
 from anomalabel.io.listing import list_images
+from anomalabel.learning.few_shot import FewShotTraining
 from monailabel_app.infer_request import allowed_values, check_backbone, check_config
 from monailabel_app.reviews.event import Verdict
 from monailabel_app.safety.names import checked_name, shortened
 
-DEFAULT_SHOTS = 16
 
-
-class TrainRequest(Settings):
+class TrainRequest(FewShotTraining):
     """One training as a client may ask for it."""
 
-    config: str = Field(default=DetectionRequest().config, description="name of a shipped config")
     backbone: str = Field(description="one of the models that the server was started with")
-    shots: int = Field(default=DEFAULT_SHOTS, ge=1, le=10_000, description="healthy images to learn from")
-    seed: int = Field(default=0, ge=0, lt=2**32, description="which shots are drawn, and of all that is random")
-    epochs: int | None = Field(default=None, ge=1, description="None keeps the config's number")
     healthy: str | None = Field(
         default=None, description="name of a folder of healthy images in the studies; None: the reviews decide"
     )
+
+    @property
+    def training(self) -> FewShotTraining:
+        """The part that the library understands."""
+        return FewShotTraining(**self.model_dump(exclude={"healthy"}))
 
 
 class Images(Protocol):
@@ -99,11 +98,9 @@ def healthy_studies(
 
 
 def _folder_of_studies(name: str, studies: Path | None) -> Path:
-    checked_name(name, "folder of the studies")
+    remedy = "Put the healthy images into a folder in the studies folder and give its name."
+    checked_name(name, "folder of the studies", remedy)
     folder = None if studies is None else studies / name
     if folder is None or studies is None or not folder.is_dir() or folder.resolve().parent != studies.resolve():
-        raise ConfigError(
-            f"There is no folder '{shortened(name)}' among the studies.",
-            "Put the healthy images into a folder in the studies folder and give its name.",
-        )
+        raise ConfigError(f"There is no folder '{shortened(name)}' among the studies.", remedy)
     return folder

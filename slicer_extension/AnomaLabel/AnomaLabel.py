@@ -236,6 +236,8 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.warningsLabel.setVisible(run is not None and bool(run.warnings))
         ui.unseenLabel.setText("" if run is None else run.unseen)
         ui.modelLabel.setText("" if run is None else run.model)
+        ui.imageScoreLabel.setVisible(run is not None and bool(run.image_score))
+        ui.imageScoreLabel.setText("" if run is None else run.image_score)
         ui.thresholdRuleLabel.setText("" if run is None else run.threshold_rule)
         ui.uncertaintyCheck.setEnabled(run is not None and run.has_uncertainty)
         if run is None:

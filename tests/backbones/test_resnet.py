@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
+from anomalabel.backbones.check import check_model
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.backbones.loading import CONFIG_FILE, WEIGHT_FILES, load_model
 from anomalabel.backbones.patch_encoders import ResNetPatchEncoder, load_patch_encoder, patch_encoder_of
@@ -214,6 +215,15 @@ def test_in_bfloat16_the_answers_are_float32(resnet_folder):
     assert rounded[2].dtype == torch.float32
     cosine = (exact[2] * rounded[2]).sum(1)
     assert 0.98 < float(cosine.min()) < 1
+
+
+def test_its_facts_are_told(resnet_folder, resnet):
+    facts = check_model(str(resnet_folder), "cpu")
+    assert (facts.side, facts.grid, facts.depth) == (64, (4, 4), 0)
+    assert facts.weights_sha256 == resnet.identity.weights_sha256
+    normal, tumor = resnet.encode_texts(["normal", "tumor"])
+    assert facts.texts_differ == pytest.approx(float(normal @ tumor), abs=1e-3)
+    assert facts.milliseconds > 0
 
 
 def test_texts_are_read_and_clap_is_told_to_take_another_model(resnet_folder, resnet, tmp_path):

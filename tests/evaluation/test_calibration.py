@@ -12,17 +12,16 @@ from hypothesis import strategies as st
 
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.calibration import (
-    PROFILE_LEVELS,
     HealthyOutcome,
     folds_of,
-    profile_of,
     thresholds_from,
 )
 from anomalabel.evaluation.cases import EvaluationCase
+from anomalabel.localization.conformal import PROFILE_LEVELS, map_profile
 
 
 def healthy(score: float, values: np.ndarray | None = None) -> HealthyOutcome:
-    return HealthyOutcome(score, profile_of(np.array([score, score]) if values is None else values))
+    return HealthyOutcome(score, map_profile(np.array([score, score]) if values is None else values))
 
 
 def shots(*patients: str | None) -> list[EvaluationCase]:
@@ -103,7 +102,7 @@ def test_percentiles_in_words(quantile, words):
 
 
 def test_a_profile_leaves_the_unseen_out():
-    profile = profile_of(np.array([[np.nan, 3.0], [1.0, np.nan]], dtype=np.float32))
+    profile = map_profile(np.array([[np.nan, 3.0], [1.0, np.nan]], dtype=np.float32))
     assert profile.shape == (PROFILE_LEVELS,)
     assert (profile[0], profile[-1]) == (pytest.approx(1.0, abs=1e-3), pytest.approx(3.0, abs=1e-3))
     assert (np.diff(profile) >= 0).all()

@@ -16,11 +16,11 @@ from fastapi.testclient import TestClient
 from anomalabel.config import DetectionRequest, load_config
 from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
+from anomalabel.learning.few_shot import FewShotTraining, LeftOutImage, TrainingReport
 from anomalabel.model_folder import HealthyImage, TrainedModel, write_model_folder
 from anomalabel.volume import FloatArray, Volume
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
-from monailabel_app.trainers.train_request import TrainRequest
 
 LOOPBACK = "http://127.0.0.1"
 
@@ -119,13 +119,13 @@ class StandInTraining:
 
     def __call__(
         self,
-        request: TrainRequest,
+        request: FewShotTraining,
         healthy: Sequence[Path],
         folder: Path,
         encoders: str,
         watch: Callable[[str, int, int], None],
         abnormal: frozenset[str],
-    ) -> dict[str, Any]:
+    ) -> TrainingReport:
         self.calls.append({"request": request, "healthy": healthy, "encoders": encoders, "abnormal": abnormal})
         watch("encoding shots", 0, 4)
         watch("training", 3, 12)
@@ -135,7 +135,16 @@ class StandInTraining:
         if self.error is not None:
             raise self.error
         write_model(folder, request.config, request.seed, len(healthy))
-        return {"model": request.config, "shots_used": [path.name for path in healthy], "left_out": []}
+        return TrainingReport(
+            model=request.config,
+            weights_sha256="3" * 64,
+            shots_used=len(healthy),
+            images=tuple(path.name for path in healthy),
+            left_out=(LeftOutImage(image="torn.nii.gz", reason=f"{healthy[0].with_name('torn.nii.gz')} is cut off"),),
+            warnings=(),
+            metrics={},
+            thresholds={},
+        )
 
 
 def write_model(folder: Path, config: str, seed: int = 0, shots: int = 4) -> None:

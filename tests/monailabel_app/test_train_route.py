@@ -79,7 +79,9 @@ def test_it_learns_from_what_the_reviews_call_normal_and_the_model_is_in_use_at_
     status = ended(ready)
     assert (status["status"], status["percent"], status["error"]) == ("DONE", 100, "")
     assert status["details"] == ["loading the encoder", "encoding shots", "training", "The new model is in use."]
-    assert status["report"]["shots_used"] == ["n0.nii.gz", "n1.nii.gz", "n2.nii.gz"]
+    assert status["report"]["images"] == ["n0.nii.gz", "n1.nii.gz", "n2.nii.gz"]
+    assert status["report"]["left_out"] == [{"image": "torn.nii.gz", "reason": "torn.nii.gz is cut off"}]
+    assert (status["done"], status["total"]) == (12, 12)
     assert status["end_ts"] >= status["start_ts"] == started.json()["start_ts"]
     (call,) = training.calls
     assert call["healthy"] == tuple(normals[:3])
@@ -184,13 +186,14 @@ def test_errors_are_a_status_with_the_reason(
         ({"config": "kidney"}, "kidney"),
         ({"config": "/etc/passwd"}, "passwd"),
         ({"backbone": "/models/mine"}, "mine"),
-        ({"shots": 0}, "shots"),
+        ({"shots": 1}, "greater than or equal to 2"),
+        ({"shots": 2000}, "shots"),
         ({"seed": -1}, "seed"),
         ({"epochs": 0}, "epochs"),
         ({"folder": "x"}, "folder"),
         ({"healthy": "../studies"}, "folder of the studies"),
         ({"healthy": "/etc"}, "folder of the studies"),
-        ({"healthy": ".."}, "folder of the studies"),
+        ({"healthy": ".."}, "folder in the studies"),
         ({"healthy": "absent"}, "absent"),
         ({"healthy": "outside"}, "outside"),
         ({"healthy": "empty"}, "no image"),

@@ -235,15 +235,17 @@ def test_an_empty_prompt_is_refused_before_anything_is_sent(widget, server):
     assert server.asked("POST") == []
 
 
-def few_shot_reply():
+def few_shot_reply(image_score: float = 0.9):
     entries = [{**finding(MATRIX, (4, 3, 2), (7, 5, 4), score=0.9), "uncertainty": 0.125}]
-    rule = "pixel: 99th percentile of 16 held-out healthy images; at most 20 % false positives are promised"
+    rule = "99th percentile of 16 held-out healthy images; at most 20 % false positives are promised"
     changes = {
+        "image_score": image_score,
+        "image_threshold": {"value": 0.75, "rule": f"image: {rule}"},
         "method": "few_shot",
         "config": "liver_ct",
         "model": {"name": "liver_ct", "weights_sha256": "0" * 64},
         "calibrated": True,
-        "threshold": {"value": 0.4, "rule": rule},
+        "threshold": {"value": 0.4, "rule": f"pixel: {rule}"},
     }
     text = json.dumps({**report(values(), entries), **changes})
     return result_reply(text, nrrd_bytes(values(), MATRIX), nrrd_bytes(np.abs(values()) / 10, MATRIX))
@@ -292,8 +294,11 @@ def test_the_trained_model_is_asked_and_its_answer_is_told_in_words(learnt, serv
     assert "backbone" not in body
     ui = learnt.ui
     assert ui.modelLabel.text() == "Compared with healthy images by the trained model liver_ct, config liver_ct"
-    assert ui.thresholdRuleLabel.text().startswith("Threshold: pixel: 99th percentile of 16 held-out healthy images")
-    assert "20 % false positives are promised" in ui.thresholdRuleLabel.text()
+    rule = "99th percentile of 16 held-out healthy images; at most 20 % false positives are promised"
+    assert ui.thresholdRuleLabel.text() == f"Threshold: {rule}"
+    scores = f"This image scores 0.90; healthy images here usually stay below 0.75 ({rule})."
+    assert ui.imageScoreLabel.text() == scores
+    assert not ui.imageScoreLabel.isHidden()
     assert texts_of_row(ui.findingsTable, 0) == ["anomaly", "0.90", "0.12", "108", "3"]
     assert "Not calibrated" not in ui.warningsLabel.text()
 
@@ -321,6 +326,19 @@ def test_a_result_without_uncertainty_cannot_show_it(learnt, scene):
     assert not learnt.ui.uncertaintyCheck.isEnabled()
     run = find_runs(scene)[-1]
     assert scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() == run.heatmap.GetID()
+
+
+def test_an_image_that_scores_like_healthy_ones_is_not_called_healthy(learnt, server):
+    server.answer("POST", "/infer/few_shot_localization", few_shot_reply(image_score=0.75))
+    learnt.ui.runButton.click()
+    finish(learnt)
+    assert learnt.ui.imageScoreLabel.text().startswith("This image scores 0.75; healthy images here usually stay")
+    assert learnt.ui.imageScoreLabel.text().endswith(" That is no proof of health.")
+
+
+def test_a_method_that_was_not_calibrated_says_nothing_of_the_whole_image(shown):
+    assert shown.ui.imageScoreLabel.text() == ""
+    assert shown.ui.imageScoreLabel.isHidden()
 
 
 def test_a_model_that_is_not_trained_yet_is_said_in_plain_words(widget, server, scene):

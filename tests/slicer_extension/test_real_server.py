@@ -13,6 +13,8 @@ from AnomaLabelLib.geometry import ijk_to_ras, same_grid
 from AnomaLabelLib.parameters import RunParameters
 from AnomaLabelLib.presenter import Presenter
 from AnomaLabelLib.runs import find_runs
+from example_results import volume_node
+from slicer_headless.panel import panel_widget, wait_for
 
 WARM_UP_S = 90
 RUN_S = 60
@@ -139,3 +141,36 @@ def test_cancelling_ends_the_run_and_leaves_no_node(panel, parameters, study):
     panel.finish()
     assert panel.state.notice.cause == str(RunCancelledError().cause)
     assert find_runs(panel.presenter._scene) == []
+
+
+def test_the_panel_shows_what_a_trained_model_says_and_how_sure_it_is(
+    headless, scene, tmp_path, trained_server, planted
+):
+    composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    with panel_widget(headless, tmp_path / "settings.ini") as widget:
+        ui = widget.ui
+        ui.serverAddress.setText(trained_server.url)
+        ui.testConnectionButton.click()
+        assert wait_for(lambda: not widget.presenter.busy, RUN_S)
+        ui.taskCombo.setCurrentText("few_shot_localization")
+        ui.configCombo.setCurrentText("Breast ultrasound")
+        assert ui.backboneCombo.currentText() == "breast_ultrasound"
+        assert ui.trainedLabel.text().startswith("Learned from 4 healthy images, 20")
+        ui.volumeSelector.setCurrentNode(volume_node(scene, planted[None], np.eye(4)))
+        ui.runButton.click()
+        assert wait_for(lambda: not widget.presenter.busy, RUN_S)
+        assert not widget.presenter.state.notice.is_error, widget.presenter.state.notice
+        (run,) = find_runs(scene)
+        assert run.report.method == "few_shot"
+        assert run.report.image_score > run.report.image_threshold.value
+        score, limit = f"{run.report.image_score:.2f}", f"{run.report.image_threshold.value:.2f}"
+        scored = f"This image scores {score}; healthy images here usually stay below {limit} ("
+        assert ui.imageScoreLabel.text().startswith(scored)
+        assert "4 held-out healthy images" in ui.imageScoreLabel.text()
+        assert same_grid(run.uncertainty, run.source)
+        i, j, _k = run.report.findings[0].peak_index
+        assert (planted[j - 8 : j + 9, i - 8 : i + 9] == 250).any()
+        assert ui.findingsTable.item(0, 2).text() == f"{run.report.findings[0].uncertainty:.2f}"
+        assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
+        ui.uncertaintyCheck.setChecked(True)
+        assert composite.GetForegroundVolumeID() == run.uncertainty.GetID()

@@ -25,7 +25,8 @@ def example() -> dict:
 def test_the_librarys_own_report_is_read():
     original = FindingsReport.model_validate(example())
     read = parse_report(original.to_json())
-    assert read.threshold == original.threshold.value
+    assert (read.threshold.value, read.threshold.rule) == (original.threshold.value, original.threshold.rule)
+    assert read.image_threshold is None
     assert read.model_name == original.model.name
     assert read.heatmap.grid == original.heatmap.grid
     (ours,), (theirs,) = read.findings, original.findings
@@ -33,6 +34,13 @@ def test_the_librarys_own_report_is_read():
         assert getattr(ours, name) == getattr(theirs, name)
     assert ours.center_ras == theirs.center_ras
     assert ours.axes_ras == theirs.axes_ras
+
+
+def test_the_threshold_of_whole_images_is_read_where_there_is_one():
+    calibrated = {**example(), "image_threshold": {"value": 2.4, "rule": "image: 95th percentile of 16 images"}}
+    original = FindingsReport.model_validate(calibrated)
+    read = parse_report(original.to_json()).image_threshold
+    assert (read.value, read.rule) == (2.4, "image: 95th percentile of 16 images")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +51,9 @@ def test_the_librarys_own_report_is_read():
         (("image_score",), True, "image_score"),
         (("image_score",), "0.5", "image_score"),
         (("threshold",), 0.5, "threshold"),
+        (("image_threshold",), 2.4, "image_threshold"),
+        (("image_threshold",), {"value": float("inf"), "rule": ""}, r"image_threshold\.value"),
+        (("image_threshold",), {"value": 2.4}, r"image_threshold\.rule"),
         (("findings",), {}, "findings"),
         (("findings", 0), None, r"findings\[0\]"),
         (("findings", 0, "index_max"), [7, 5, 8], "outside"),

@@ -15,6 +15,11 @@ SIDE = 64
 STILL = {"intensity_jitter": 0.0}
 
 
+def elastic_of(smoothness: float, share: float) -> ElasticDeformation:
+    """A deformation with that share of the largest displacement that is allowed."""
+    return ElasticDeformation(smoothness=smoothness, displacement=share * min(0.35 * smoothness, 0.2))
+
+
 @pytest.fixture(scope="module")
 def marked() -> tuple[np.ndarray, np.ndarray]:
     """A grey disc of body with a bright mark in its upper left quarter."""
@@ -151,8 +156,7 @@ def test_a_seed_gives_one_result_and_the_input_stays(marked):
     mirrors=st.tuples(st.booleans(), st.booleans()),
     degrees=st.floats(0, 180),
     jitter=st.floats(0, 0.99),
-    elastic=st.none()
-    | st.builds(ElasticDeformation, displacement=st.floats(0.001, 0.2), smoothness=st.floats(0.01, 0.5)),
+    elastic=st.none() | st.builds(elastic_of, smoothness=st.floats(0.01, 0.5), share=st.floats(0.01, 1)),
     filled=st.sampled_from([0.0, 0.3, 1.0]),
 )
 def test_whatever_is_allowed_the_ranges_hold(seed, mirrors, degrees, jitter, elastic, filled):
@@ -173,3 +177,10 @@ def test_whatever_is_allowed_the_ranges_hold(seed, mirrors, degrees, jitter, ela
     assert np.isfinite(changed).all()
     assert changed.min() >= 0
     assert changed.max() <= 1
+
+
+@pytest.mark.parametrize(("smoothness", "largest"), [(0.1, 0.035), (0.04, 0.014), (0.5, 0.175)])
+def test_a_deformation_that_would_fold_is_refused(smoothness, largest):
+    assert ElasticDeformation(smoothness=smoothness, displacement=largest).displacement == largest
+    with pytest.raises(ValueError, match=rf"folds tissue over itself; .*{smoothness:g} at most {largest:g}"):
+        ElasticDeformation(smoothness=smoothness, displacement=1.01 * largest)

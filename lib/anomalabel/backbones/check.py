@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as functional
+from torch import Tensor
 
 from anomalabel.backbones.hub import HUB_NAMES
+from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import find_model_folder, is_model_folder, load_model, models_folder
+from anomalabel.backbones.resnet import convolutional_trunk
 from anomalabel.config import EMBEDDED
 from anomalabel.errors import ModelError
 
@@ -31,7 +35,9 @@ class ModelFacts:
     """What a model is, as it ran here.
 
     Args:
-        side: pixels along its square input. grid: patches (rows, columns). depth: blocks.
+        side: pixels along its square input.
+        grid: patches (rows, columns); of a convolutional tower those at stride 16.
+        depth: blocks; 0 for a convolutional tower, on which CLAP cannot run.
         dtype: precision of the image tower here.
         milliseconds: median of one image's forward pass.
         texts_differ: cosine between the vectors of "normal" and "tumor"; 1 would mean that it cannot tell them apart.
@@ -75,12 +81,12 @@ def check_model(name_or_path: str, device: str = "auto") -> ModelFacts:
     model = load_model(name_or_path, device)
     texts = model.encode_texts(["normal", "tumor"])
     image = model.normalise(torch.rand(1, model.side, model.side))
-    last = model.tower.depth - 1
+    grid, depth, embed = _image_network(model)
     durations = []
     with torch.inference_mode():
         for _ in range(TIMED_RUNS):
             start = time.perf_counter()
-            vector = model.tower.embed_from(model.tower.tokens_after(image, last), last).float()
+            vector = embed(image).float()
             durations.append(time.perf_counter() - start)
     if not (torch.isfinite(texts).all() and torch.isfinite(vector).all()):
         raise ModelError(f"The model {name_or_path} gives vectors that are not finite.", "Pull it again.")
@@ -88,10 +94,26 @@ def check_model(name_or_path: str, device: str = "auto") -> ModelFacts:
         name=model.identity.name,
         weights_sha256=model.identity.weights_sha256,
         side=model.side,
-        grid=model.tower.grid,
-        depth=model.tower.depth,
+        grid=grid,
+        depth=depth,
         device=str(model.device),
         dtype=str(model.dtype).removeprefix("torch."),
         milliseconds=1000 * statistics.median(durations),
         texts_differ=float(functional.cosine_similarity(texts[0], texts[1], dim=0)),
     )
+
+
+def _image_network(model: ImageTextModel) -> tuple[tuple[int, int], int, Callable[[Tensor], Tensor]]:
+    """Grid and depth of the image tower, and what embeds a normalised image.
+
+    Raises:
+        ModelError: the tower is neither a plain ViT nor convolutional.
+    """
+    trunk = convolutional_trunk(model.visual)
+    if trunk is None:
+        tower, last = model.tower, model.tower.depth - 1
+        return tower.grid, tower.depth, lambda image: tower.embed_from(tower.tokens_after(image, last), last)
+    with torch.inference_mode():
+        coarse = trunk.levels(model.normalise(torch.zeros(1, model.side, model.side)))[1]
+    rows, columns = coarse.shape[2:]
+    return (rows, columns), 0, model.visual

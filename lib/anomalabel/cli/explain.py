@@ -11,7 +11,6 @@ from rich.progress import MofNCompleteColumn
 
 from anomalabel.cli.terminal import Device, bar_of, say
 from anomalabel.config import EMBEDDED
-from anomalabel.errors import OutputError
 
 
 class VariantName(str, Enum):
@@ -48,7 +47,7 @@ def explain(
     from anomalabel.explain.grad_cam_volume import explain_volume, write_explanation
     from anomalabel.io.read import read_volume
     from anomalabel.io.write import write_heatmap
-    from anomalabel.outputs import check_folder, image_stem
+    from anomalabel.outputs import check_folder, image_stem, make_folder
     from anomalabel.pipeline import DetectionPipeline, prepare_image
     from anomalabel.prompts.render import render_prompts
 
@@ -80,7 +79,7 @@ def explain(
         )
     stem = image_stem(image)
     map_path, picture_path = out / f"{stem}.gradcam.nrrd", out / f"{stem}.gradcam.png"
-    _make_folder(out)
+    make_folder(out)
     write_heatmap(map_path, explanation.relevance, volume.affine_ras)
     write_explanation(picture_path, volume, explanation, network.identity, settings.name, prompts)
     say(f"{image.name}: score {explanation.score:.2f}, {picture_path}")
@@ -88,10 +87,3 @@ def explain(
         say("  Nothing in the image speaks for the disease texts: the map is empty.", "yellow")
     if unknown := network.unknown_words((*prompts.positive, *prompts.negative)):
         say(f"  The model {network.identity.name} never saw these words: {', '.join(unknown)}.", "yellow")
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}.", "Choose another --out folder.") from error

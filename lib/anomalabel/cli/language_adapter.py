@@ -12,7 +12,6 @@ from rich.progress import MofNCompleteColumn
 
 from anomalabel.cli.terminal import Device, bar_of, say
 from anomalabel.config import EMBEDDED
-from anomalabel.errors import OutputError
 
 MANY_UNKNOWN = 0.5
 
@@ -32,22 +31,17 @@ def language_adapter(
     """
     from anomalabel.backbones.loading import load_model
     from anomalabel.backbones.text_adapter import write_text_adapter
-    from anomalabel.outputs import check_folder
+    from anomalabel.outputs import check_file, make_folder
     from anomalabel.training.language_adapter import LanguageAdapterTraining, train_language_adapter
     from anomalabel.training.report_sentences import read_reports
 
-    if out.is_dir():
-        raise OutputError(f"{out} is a folder, not a file.", "Name a file with --out.")
-    check_folder(out.parent)
+    check_file(out)
     settings = LanguageAdapterTraining(seed=seed, **({} if epochs is None else {"epochs": epochs}))
     texts = read_reports(reports, column)
     network = load_model(model, device)
     with _bar() as watch:
         trained = train_language_adapter(texts, network, settings, watch)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out.parent} cannot be made: {error.strerror}.", "Choose another --out.") from error
+    make_folder(out.parent)
     write_text_adapter(trained.adapter, out, trained.as_json())
     facts = trained.facts
     left_out = f"{facts.too_long} too long, {facts.repeated} reports repeated, {facts.short} too short"

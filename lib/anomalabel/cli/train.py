@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 from rich.progress import MofNCompleteColumn, TextColumn
 
+from anomalabel.cli.episodes import episodes
 from anomalabel.cli.language_adapter import language_adapter
 from anomalabel.cli.terminal import Device, bar_of, say
 from anomalabel.config import EMBEDDED, parse_settings
 
 train = typer.Typer(no_args_is_help=True, help="Train a model.")
 train.command("language-adapter")(language_adapter)
+train.command("episodes")(episodes)
 
 
 @train.command("few-shot")

@@ -8,12 +8,25 @@ from pydantic import Field, model_validator
 
 from anomalabel.config.base import Settings
 
+LARGEST_DISPLACEMENT = 0.35
+"""Of an elastic deformation, in multiples of its smoothness: with more, places change their order and tissue folds."""
+
 
 class ElasticDeformation(Settings):
     """A smooth random displacement of the image (section 4.1.3)."""
 
     displacement: float = Field(default=0.02, gt=0, le=0.2, description="standard deviation, share of the image's side")
     smoothness: float = Field(default=0.1, gt=0, le=0.5, description="of the field: Gaussian sd, share of the side")
+
+    @model_validator(mode="after")
+    def _unfolded(self) -> ElasticDeformation:
+        most = LARGEST_DISPLACEMENT * self.smoothness
+        if self.displacement > most * (1 + 1e-9):
+            raise ValueError(
+                f"a displacement of {self.displacement:g} folds tissue over itself; "
+                f"with a smoothness of {self.smoothness:g} at most {most:g}"
+            )
+        return self
 
 
 class AugmentationSettings(Settings):

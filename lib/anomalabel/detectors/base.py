@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -71,6 +71,21 @@ class Detector(Protocol):
         self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress
     ) -> Detection:
         """Look at the slices at `positions` of a volume and put the maps back on its grid."""
+        ...
+
+
+@runtime_checkable
+class CalibratedDetector(Detector, Protocol):
+    """A method that sets its own thresholds, on healthy images each judged by what did not learn from it."""
+
+    @property
+    def image_threshold(self) -> Threshold:
+        """Image scores above are abnormal."""
+        ...
+
+    @property
+    def pixel_threshold(self) -> Threshold:
+        """Map values above belong to findings."""
         ...
 
 

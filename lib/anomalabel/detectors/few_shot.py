@@ -10,7 +10,7 @@ from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import AnatomyConfig
 from anomalabel.detectors.base import Detection, PreparedImage, Progress, evenly_spread
 from anomalabel.detectors.patch_maps import extract_batches, paint_maps
-from anomalabel.finding import ModelIdentity
+from anomalabel.finding import ModelIdentity, Threshold
 from anomalabel.localization.few_shot.grid import on_common_grid
 from anomalabel.localization.few_shot.model import Calibration, FewShotModel
 from anomalabel.localization.framed_slices import frame_position
@@ -51,6 +51,14 @@ class FewShotDetector:
         self.identity = identity
         self._encoder, self._model, self._calibration, self._config = encoder, model, calibration, config
         self._seed, self._store, self._warnings = seed, store, warnings
+
+    @property
+    def image_threshold(self) -> Threshold:
+        return self._calibration.image
+
+    @property
+    def pixel_threshold(self) -> Threshold:
+        return self._calibration.pixel
 
     def detect(
         self, prepared: PreparedVolume, affine_ras: Matrix, positions: Sequence[SlicePosition], progress: Progress

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+import torch
+
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import load_model
 from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
@@ -81,11 +83,13 @@ class MethodBuilder:
         build: makes the detector.
         needs_healthy: whether it learns from `BuildContext.healthy`, at least one image.
         uses_prompts: whether its answers depend on `BuildContext.prompts`.
+        calibrates: whether its detectors are `CalibratedDetector`s, whose own thresholds count.
     """
 
     build: Callable[[BuildContext], Detector]
     needs_healthy: bool = False
     uses_prompts: bool = False
+    calibrates: bool = False
 
 
 def texts_of(method: Method, config: AnatomyConfig, request: DetectionRequest | None = None) -> PromptTexts:
@@ -130,10 +134,11 @@ def learn_few_shot(context: BuildContext, watch: Watch) -> FewShotFit:
     """
     config, encoder = context.config, context.encoders.patch_encoder()
     settings = config.few_shot
-    source = None
+    source, teacher = None, None
     if settings.text or settings.learns:
-        source = TextSource(adapted_model(context.encoders.image_text_model(), settings), context.prompts)
-    teacher = _teacher(context.prompts, config) if settings.distillation.enabled else None
+        model = context.encoders.image_text_model()
+        source = TextSource(adapted_model(model, settings), context.prompts)
+        teacher = _teacher(context.prompts, config, model.device) if settings.distillation.enabled else None
     shots = []
     for number, image in enumerate(context.healthy):
         watch("encoding healthy images", number, len(context.healthy))
@@ -149,11 +154,11 @@ def adapted_model(model: ImageTextModel, settings: FewShotSettings) -> ImageText
     return with_text_adapter(model, read_text_adapter(Path(path), model.identity))
 
 
-def _teacher(prompts: PromptTexts, config: AnatomyConfig) -> Teacher:
+def _teacher(prompts: PromptTexts, config: AnatomyConfig, device: torch.device) -> Teacher:
     name = config.few_shot.distillation.teacher
     if name is None:
         raise ConfigError("Distillation names no teacher.", "Set few_shot.distillation.teacher in the config.")
-    model = load_model(name)
+    model = load_model(name, str(device))
     return Teacher(patch_encoder_of(model), TextSource(model, prompts).plain())
 
 
@@ -192,5 +197,5 @@ BUILDERS: Mapping[Method, MethodBuilder] = {
     "plp": MethodBuilder(_build_plp, uses_prompts=True),
     "intensity": MethodBuilder(_build_intensity),
     "normal_bank": MethodBuilder(_build_normal_bank, needs_healthy=True),
-    "few_shot": MethodBuilder(_build_few_shot, needs_healthy=True, uses_prompts=True),
+    "few_shot": MethodBuilder(_build_few_shot, needs_healthy=True, uses_prompts=True, calibrates=True),
 }

@@ -24,15 +24,10 @@ import numpy as np
 
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.cases import EvaluationCase, Thresholds
+from anomalabel.localization.conformal import MINIMUM_HEALTHY, ordinal
 from anomalabel.volume import FloatArray
 
-PROFILE_LEVELS = 4096
-"""Map values kept of each healthy image; 41 of them lie above its 99th percentile."""
-
 MAXIMUM_FOLDS = 8
-MINIMUM_HEALTHY = 2
-"""The quantile of one value is its minimum and maximum at once."""
-
 UNDEFINED = math.nan
 
 
@@ -42,7 +37,7 @@ class HealthyOutcome:
 
     Args:
         score: of the image.
-        profile: (PROFILE_LEVELS,) float32, evenly spaced quantiles of its seen map values, increasing.
+        profile: of its map, see `localization.conformal.map_profile`.
     """
 
     score: float
@@ -55,19 +50,6 @@ class Fold:
 
     learnt: tuple[int, ...]
     judged: tuple[int, ...]
-
-
-def profile_of(anomaly_map: FloatArray) -> FloatArray:
-    """A map's seen values as a fixed number of quantiles, so that a volume takes no more memory than a slice.
-
-    Args:
-        anomaly_map: any shape, NaN = unseen, at least one seen.
-
-    Returns:
-        (PROFILE_LEVELS,) float32.
-    """
-    levels = (np.arange(PROFILE_LEVELS) + 0.5) / PROFILE_LEVELS
-    return np.quantile(anomaly_map[np.isfinite(anomaly_map)], levels).astype(np.float32)
 
 
 def folds_of(shots: Sequence[EvaluationCase], maximum: int = MAXIMUM_FOLDS) -> tuple[Fold, ...]:
@@ -123,9 +105,9 @@ def thresholds_from(
     scores = np.array([outcome.score for outcome in outcomes])
     values = np.concatenate([outcome.profile for outcome in outcomes]).astype(np.float64)
     rule = (
-        f"image: {_percentile(image_quantile)} percentile of the scores of {count} held-out healthy images, linearly "
+        f"image: {ordinal(100 * image_quantile)} percentile of the scores of {count} held-out healthy images, linearly "
         f"interpolated, cannot promise less than 1/{count + 1} false positives; "
-        f"pixel: {_percentile(pixel_quantile)} percentile of their map values, each image counting the same"
+        f"pixel: {ordinal(100 * pixel_quantile)} percentile of their map values, each image counting the same"
     )
     return Thresholds(
         image=float(np.quantile(scores, image_quantile)),
@@ -140,10 +122,3 @@ def _without_healthy(count: int, probability: float | None) -> Thresholds:
         return Thresholds(UNDEFINED, UNDEFINED, f"no threshold: {shortage}")
     rule = f"image: probability {probability:g}, chosen without any image; pixel: no threshold, {shortage}"
     return Thresholds(probability, UNDEFINED, rule)
-
-
-def _percentile(quantile: float) -> str:
-    """ "95th"; 0.975 becomes "97.5th"."""
-    number = f"{round(100 * quantile, 6):g}"
-    whole = "." not in number and number[-2:] not in {"11", "12", "13"}
-    return number + ({"1": "st", "2": "nd", "3": "rd"}.get(number[-1], "th") if whole else "th")

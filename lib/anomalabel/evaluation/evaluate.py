@@ -12,7 +12,7 @@ from anomalabel.config import DetectionRequest, Method, load_config
 from anomalabel.detectors.registry import BUILDERS, BuildContext, Encoders, texts_of
 from anomalabel.errors import ConfigError, ImageReadError
 from anomalabel.evaluation.calibration import HealthyOutcome
-from anomalabel.evaluation.cases import Box, EvaluationSet
+from anomalabel.evaluation.cases import Box, EvaluationSet, Thresholds
 from anomalabel.evaluation.description import facts_of, look_alikes, protocol_of, settings_of, shown_duplicate
 from anomalabel.evaluation.gathering import SUMMARY_RECORDS, Gathering
 from anomalabel.evaluation.images import CaseLoader
@@ -74,7 +74,7 @@ def evaluate(
     failed: Failures = {}
     hashes = hash_images((*evaluation_set.cases, *evaluation_set.healthy), failed, watch)
     draws = _readable_draws(evaluation_set, request, loader, failed, watch)
-    with open_store(out, (HealthyOutcome, Example, Box, *SUMMARY_RECORDS)) as store:
+    with open_store(out, (HealthyOutcome, Example, Box, Thresholds, *SUMMARY_RECORDS)) as store:
         runs: dict[Method, tuple[DrawRun, ...]] = {}
         identities: dict[Method, ModelIdentity] = {}
         for method in request.methods:

@@ -121,7 +121,9 @@ def rules_of(request: EvaluationRequest, evaluation_set: EvaluationSet) -> tuple
         *shots,
         f"Thresholds: quantile {request.image_quantile:g} of the scores and quantile {request.pixel_quantile:g} "
         "of the map values of healthy images that the method did not learn from, linearly interpolated. A method that "
-        f"learns from shots is built anew without those that it judges (one by one, or in {MAXIMUM_FOLDS} groups).",
+        f"learns from shots is built anew without those that it judges (one by one, or in {MAXIMUM_FOLDS} groups). "
+        "Few-shot localization sets its thresholds itself while it learns, by its config's false-positive rate and "
+        "pixel quantile, on shots that were each judged by what did not learn from them.",
         GRID_RULE,
         EMPTY_MASK_RULE,
     )

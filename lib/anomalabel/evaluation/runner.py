@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from anomalabel.config import AnatomyConfig, Method
-from anomalabel.detectors.base import Detection, Detector, no_progress
+from anomalabel.detectors.base import CalibratedDetector, Detection, Detector, no_progress
 from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
 from anomalabel.errors import ImageReadError, ModelError
-from anomalabel.evaluation.calibration import HealthyOutcome, folds_of, profile_of, thresholds_from
+from anomalabel.evaluation.calibration import HealthyOutcome, folds_of, thresholds_from
 from anomalabel.evaluation.cases import EvaluationCase, Thresholds
 from anomalabel.evaluation.images import CaseLoader, LoadedCase
 from anomalabel.evaluation.metrics.summary import summarise
@@ -24,6 +24,7 @@ from anomalabel.evaluation.outcomes import example_of, outcome_of
 from anomalabel.evaluation.protocol import Draw, EvaluationRequest
 from anomalabel.evaluation.store import ResultStore, code_version, hash_of_files, key_of
 from anomalabel.finding import ModelIdentity
+from anomalabel.localization.conformal import map_profile
 
 Watch = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
@@ -88,6 +89,7 @@ class MethodRunner:
         self._hashes = hashes
         self._store = store
         self._single: Detector | None = None if self.learns else build_detector(method, context)
+        self._built: dict[tuple[EvaluationCase, ...], Detector] = {}
         self._remembered: dict[Path, Detection] = {}
         self._remembered_bytes = 0
         self._shots: frozenset[Path] = frozenset()
@@ -172,6 +174,8 @@ class MethodRunner:
         return records
 
     def _thresholds(self, learnt: Sequence[EvaluationCase]) -> Thresholds:
+        if BUILDERS[self.method].calibrates:
+            return self._own_thresholds(learnt)
         outcomes = self._left_out(learnt) if self.learns else self._seen_only_here(learnt)
         held_out = (
             "each judged by a detector that learnt from the others"
@@ -185,6 +189,22 @@ class MethodRunner:
             PROBABILITY_METHODS.get(self.method),
             held_out,
         )
+
+    def _own_thresholds(self, learnt: Sequence[EvaluationCase]) -> Thresholds:
+        """Those of a method that sets them while it learns; remembered, since learning takes long."""
+        key = key_of(
+            {"fingerprint": self._fingerprint, "kind": "thresholds", "shots": [self._hashes[case] for case in learnt]}
+        )
+        stored = self._store.get(key)
+        if isinstance(stored, Thresholds):
+            return stored
+        detector = self._detector(learnt)
+        if not isinstance(detector, CalibratedDetector):
+            raise TypeError(f"{self.method} is registered as calibrated and sets no thresholds")
+        image, pixel = detector.image_threshold, detector.pixel_threshold
+        thresholds = Thresholds(image.value, pixel.value, f"{image.rule}; {pixel.rule}; set by the method itself")
+        self._store.put({key: thresholds})
+        return thresholds
 
     def _left_out(self, learnt: Sequence[EvaluationCase]) -> list[HealthyOutcome]:
         """What detectors built from the other shots say about each."""
@@ -215,15 +235,20 @@ class MethodRunner:
         for case in judged:
             loaded = self._loader.load(case)
             detection = self._recalled(loaded) if self._single is not None else self._detect(detector, loaded)
-            outcomes.append(HealthyOutcome(detection.image_score, profile_of(detection.anomaly_map)))
+            outcomes.append(HealthyOutcome(detection.image_score, map_profile(detection.anomaly_map)))
         self._store.put(dict(zip(keys, outcomes, strict=True)))
         return outcomes
 
     def _detector(self, learnt: Sequence[EvaluationCase]) -> Detector:
         if self._single is not None:
             return self._single
-        healthy = tuple(self._loader.load(case).image for case in learnt)
-        return build_detector(self.method, replace(self._context, healthy=healthy))
+        if tuple(learnt) not in self._built:
+            healthy = tuple(self._loader.load(case).image for case in learnt)
+            detector = build_detector(self.method, replace(self._context, healthy=healthy))
+            if not BUILDERS[self.method].calibrates:
+                return detector
+            self._built[tuple(learnt)] = detector
+        return self._built[tuple(learnt)]
 
     def _recalled(self, loaded: LoadedCase) -> Detection:
         """What a method that does not learn says about an image: the same for all draws, so it is asked once."""

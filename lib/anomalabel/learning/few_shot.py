@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from pydantic import Field
 
-from anomalabel.backbones.image_text import ImageTextModel
-from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import (
     EMBEDDED,
     AnatomyConfig,
@@ -21,37 +15,19 @@ from anomalabel.config import (
     Settings,
     load_config,
 )
-from anomalabel.detectors.base import PreparedImage
-from anomalabel.detectors.few_shot import shot_of
 from anomalabel.detectors.registry import BuildContext, learn_few_shot, texts_of
-from anomalabel.io.read import read_volume
+from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders, stored_features
 from anomalabel.learning.healthy_set import HealthySet, choose_healthy, without_odd_ones
-from anomalabel.learning.odd_ones import ImageFacts, image_vectors
 from anomalabel.learning.planted_check import check_on_planted
-from anomalabel.localization.feature_cache import DiskFeatureStore, LayeredFeatureStore
 from anomalabel.localization.few_shot.stored import IMAGE_THRESHOLD, PIXEL_THRESHOLD, to_tensors
-from anomalabel.localization.patch_features import FeatureStore, PatchStore
+from anomalabel.localization.patch_features import PatchStore
 from anomalabel.model_folder import HealthyImage, TrainedModel, check_model_folder, write_model_folder
-from anomalabel.pipeline import prepare_image
 from anomalabel.prompts.ontology import Ontology, unknown_terms
 from anomalabel.training.curves import draw_curves
+from anomalabel.training.few_shot.fit import Watch
 
 NEEDED_BYTES = 1 << 26
 """A model takes at most this: its bank of 24,576 patches of 320 channels is 31 MB."""
-
-Watch = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is; may raise Cancelled."""
-
-
-class TrainableEncoders(Protocol):
-    """What training needs of backbones.encoders.NamedEncoders."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def device(self) -> torch.device: ...
-    def image_text_model(self) -> ImageTextModel: ...
-    def patch_encoder(self) -> PatchEncoder: ...
 
 
 class FewShotTraining(Settings):
@@ -102,7 +78,8 @@ def train_few_shot(
         healthy: images to choose from.
         folder: of the model.
         encoders: of the request's backbone.
-        watch: told what is done; raising Cancelled in it ends the work and leaves the folder as it was.
+        watch: told what is done; raising Cancelled in it ends the work and leaves the folder as it was. It is not
+            asked again once the model is being written.
         abnormal: names of images that reviews call abnormal.
         store: of features; None is the user's cache on disk, with memory before it.
 
@@ -112,8 +89,8 @@ def train_few_shot(
     config = _config(request)
     check_model_folder(folder, NEEDED_BYTES)
     encoder = encoders.patch_encoder()
-    kept = store or _store(encoders)
-    images = _Images(config, encoder, kept, watch)
+    kept = store or stored_features(encoders)
+    images = EncodedImages(config, encoder, kept, watch)
     chosen = choose_healthy(
         healthy,
         request.shots,
@@ -129,7 +106,7 @@ def train_few_shot(
     fit = learn_few_shot(context, watch)
     watch("checking on planted anomalies", 0, 1)
     metrics = check_on_planted(fit, request.seed, watch)
-    warnings = (*fit.warnings, *_warnings(config, odd.untold))
+    warnings = (*fit.warnings, *([odd.untold] if odd.untold else []))
     model = TrainedModel(
         method="few_shot",
         config=config,
@@ -146,32 +123,7 @@ def train_few_shot(
     history = fit.history
     curves = (lambda path: draw_curves(history, path)) if history else None
     written = write_model_folder(folder, model, to_tensors(fit.model, fit.calibration), curves)
-    watch("writing the model", 1, 1)
     return _report(folder, written, chosen)
-
-
-class _Images:
-    """Healthy images, each read and encoded once."""
-
-    def __init__(self, config: AnatomyConfig, encoder: PatchEncoder, store: PatchStore, watch: Watch) -> None:
-        self._config, self._encoder, self._store, self._watch = config, encoder, store, watch
-        self._prepared: dict[Path, PreparedImage] = {}
-        self._facts: dict[Path, ImageFacts] = {}
-
-    def prepared(self, path: Path) -> PreparedImage:
-        if path not in self._prepared:
-            volume = read_volume(path)
-            self._prepared[path] = prepare_image(volume, self._config)
-            depth, rows, columns = volume.shape
-            self._facts[path] = ImageFacts((depth, rows, columns), volume.modality or "")
-        return self._prepared[path]
-
-    def look(self, paths: Sequence[Path]) -> tuple[NDArray[np.floating], Sequence[ImageFacts]]:
-        slices = []
-        for number, path in enumerate(paths):
-            self._watch("comparing healthy images", number, len(paths))
-            slices.append(shot_of(self.prepared(path), self._encoder, self._config, self._store).patches)
-        return image_vectors(slices), [self._facts[path] for path in paths]
 
 
 def _config(request: FewShotTraining) -> AnatomyConfig:
@@ -183,18 +135,10 @@ def _config(request: FewShotTraining) -> AnatomyConfig:
     return config.model_copy(update={"few_shot": settings})
 
 
-def _store(encoders: TrainableEncoders) -> PatchStore:
-    model = encoders.patch_encoder()
-    computed = f"{encoders.device.type} {getattr(model, 'dtype', '')} torch {torch.__version__}"
-    return LayeredFeatureStore(FeatureStore(), DiskFeatureStore(computed, device=encoders.device))
-
-
-def _warnings(config: AnatomyConfig, untold: str) -> list[str]:
-    warnings = [untold] if untold else []
+def _unknown_terms(config: AnatomyConfig) -> tuple[str, ...]:
+    """Said once, when a model is trained: nothing of a result hangs on it."""
     unknown = unknown_terms(config, Ontology.installed())
-    if unknown:
-        warnings.append(f"No ontology here knows these terms of the config: {', '.join(unknown)}.")
-    return warnings
+    return (f"No ontology here knows these terms of the config: {', '.join(unknown)}.",) if unknown else ()
 
 
 def _report(folder: Path, model: TrainedModel, chosen: HealthySet) -> TrainingReport:
@@ -205,7 +149,7 @@ def _report(folder: Path, model: TrainedModel, chosen: HealthySet) -> TrainingRe
         shots_used=len(model.healthy),
         images=tuple(image.name for image in model.healthy),
         left_out=tuple(LeftOutImage(image=one.path.name, reason=one.reason) for one in chosen.left_out),
-        warnings=model.warnings,
+        warnings=(*model.warnings, *_unknown_terms(model.config)),
         metrics=model.metrics,
         thresholds=dict(rules),
     )

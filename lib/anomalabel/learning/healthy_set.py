@@ -228,10 +228,11 @@ def _is_named(path: Path, names: frozenset[str]) -> bool:
 
 
 def _too_few(count: int, shots: int, left_out: Sequence[LeftOut]) -> ConfigError:
-    cause = f"{count} healthy images can be learned from, and {shots} shots are wanted."
+    cause = f"{count} healthy {'image' if count == 1 else 'images'} can be learned from, and {shots} shots are wanted."
     if left_out:
         named = "; ".join(str(one).rstrip(".") for one in left_out[:NAMED])
         more = f"; and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
         cause += f" Left out: {named}{more}."
-    ask = f"Ask for at most {count} shots, or give" if count else "Give"
+    # One is nothing to learn from and be judged by.
+    ask = f"Ask for at most {count} shots, or give" if count > 1 else "Give"
     return ConfigError(cause, f"{ask} more healthy images.")

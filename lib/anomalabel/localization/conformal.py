@@ -41,7 +41,11 @@ JudgedBy = Literal["same", "lowest", "mean", "refitted"]
 """Who judges new images, see above; "same" = the detector that judged the held-out ones and learned from none."""
 
 MINIMUM_HEALTHY = 2
+"""The quantile of one value is its minimum and maximum at once."""
+
 PROFILE_LEVELS = 4096
+"""Map values kept of each healthy image; 41 of them lie above its 99th percentile."""
+
 ROUNDING = 1e-9
 
 
@@ -168,7 +172,14 @@ def images_needed(wanted: float) -> int:
 
 
 def map_profile(anomaly_map: FloatArray) -> FloatArray:
-    """(PROFILE_LEVELS,) float32, evenly spaced quantiles of a map's seen values, so that a volume weighs as a slice."""
+    """A map's seen values as a fixed number of quantiles, so that a volume weighs as much as a slice.
+
+    Args:
+        anomaly_map: any shape, NaN = unseen, at least one seen.
+
+    Returns:
+        (PROFILE_LEVELS,) float32, evenly spaced quantiles, increasing.
+    """
     levels = (np.arange(PROFILE_LEVELS) + 0.5) / PROFILE_LEVELS
     return np.quantile(anomaly_map[np.isfinite(anomaly_map)], levels).astype(np.float32)
 

@@ -5,7 +5,7 @@ All of the healthy patches are kept, up to a cap, instead of PatchCore's coreset
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,8 +13,10 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from anomalabel.backbones.device import choose_dtype
 from anomalabel.config import NormalBankSettings
 from anomalabel.errors import ImageReadError
+from anomalabel.localization.nearest import HalfPrecisionSearch
 from anomalabel.localization.patch_features import SlicePatches
 from anomalabel.volume import FloatArray
 
@@ -124,6 +126,7 @@ class NormalBank:
         vectors = [level.flatten(0, 1)[kept.to(level.device)] for level in levels]
         self._scale = FeatureScale.of(vectors, settings, weights)
         self._bank = self._scale.apply(vectors)
+        self._search = _search_in(self._bank)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor], settings: NormalBankSettings) -> NormalBank:
@@ -138,6 +141,7 @@ class NormalBank:
         mean, std = (tuple(tensors[f"{name}_{level}"] for level in range(count)) for name in ("mean", "std"))
         bank._scale = FeatureScale(mean, std, tuple(tensors["weights"].tolist()), settings)
         bank._bank = tensors["patches"]
+        bank._search = _search_in(bank._bank)
         return bank
 
     def tensors(self) -> dict[str, Tensor]:
@@ -162,8 +166,15 @@ class NormalBank:
         seen = np.stack([one.seen for one in slices])
         distances = np.full(seen.shape, np.nan, dtype=np.float32)
         inside = torch.from_numpy(seen).flatten(1).to(vectors.device)
-        distances[seen] = nearest_distance(vectors[inside], self._bank).cpu().numpy()
+        distances[seen] = self._search(vectors[inside]).cpu().numpy()
         return distances
+
+
+def _search_in(bank: Tensor) -> Callable[[Tensor], Tensor]:
+    """In bfloat16 where the processor has matrix units for it."""
+    if bank.device.type == "cpu" and choose_dtype(bank.device, "auto") == torch.bfloat16:
+        return HalfPrecisionSearch(bank).distances
+    return lambda queries: nearest_distance(queries, bank)
 
 
 def nearest_distance(queries: Tensor, bank: Tensor) -> Tensor:

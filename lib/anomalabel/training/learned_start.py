@@ -3,20 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from anomalabel.config import Settings
 from anomalabel.errors import ModelError
 from anomalabel.io.write import replacing
+from anomalabel.model_folder import HealthyImage
 from anomalabel.training.episodes import EpisodicTraining, Parameters
 
 SCHEMA = "anomalabel.episodes/1"
+
+
+class StartOrigin(Settings):
+    """Where a start comes from, and what it is worth."""
+
+    encoder: str = Field(default="", description="name of the encoder")
+    sets: dict[str, tuple[HealthyImage, ...]] = Field(
+        default_factory=dict, description="by config, the healthy images that tasks were made of"
+    )
+    seed: int = 0
+    metrics: dict[str, float] = Field(default_factory=dict, description="on tasks of images that it did not learn from")
 
 
 @dataclass(frozen=True)
@@ -28,12 +41,14 @@ class LearnedStart:
         encoder_sha256: of the weights whose features the head reads.
         head: one line that tells heads of equal shapes apart: levels, text, refinement.
         training: how it was learned; adapting takes its `inner_rate`.
+        origin: where it comes from; adapting doesn't need it.
     """
 
     parameters: Parameters
     encoder_sha256: str
     head: str
     training: EpisodicTraining
+    origin: StartOrigin = field(default_factory=StartOrigin)
 
 
 def save_start(path: Path, start: LearnedStart) -> None:
@@ -47,6 +62,7 @@ def save_start(path: Path, start: LearnedStart) -> None:
         "encoder_sha256": start.encoder_sha256,
         "head": start.head,
         "training": start.training.model_dump_json(),
+        "origin": start.origin.model_dump_json(),
     }
     tensors = {name: value.detach().cpu().contiguous() for name, value in start.parameters.items()}
     content = save(tensors, metadata)
@@ -77,6 +93,7 @@ def load_start(path: Path, encoder_sha256: str, head: str, module: nn.Module) ->
     try:
         stored = (metadata["encoder_sha256"], metadata["head"])
         training = EpisodicTraining.model_validate_json(metadata["training"])
+        origin = StartOrigin.model_validate_json(metadata["origin"])
     except (KeyError, ValidationError) as error:
         raise _damaged(path, error) from error
     if stored[0] != encoder_sha256:
@@ -92,7 +109,7 @@ def load_start(path: Path, encoder_sha256: str, head: str, module: nn.Module) ->
     wanted = {name: value for name, value in module.named_parameters() if value.requires_grad}
     _check_shapes(path, tensors, wanted)
     parameters = {name: tensors[name].to(value.dtype) for name, value in wanted.items()}
-    return LearnedStart(parameters, encoder_sha256, head, training)
+    return LearnedStart(parameters, encoder_sha256, head, training, origin)
 
 
 def _read(path: Path) -> tuple[dict[str, str], Parameters]:

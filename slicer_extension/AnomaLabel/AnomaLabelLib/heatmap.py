@@ -50,12 +50,12 @@ def set_up_display(heatmap: slicer.vtkMRMLScalarVolumeNode, report: Report) -> N
     """Colours from the report's threshold to the map's maximum; below the threshold the image shows through."""
     heatmap.CreateDefaultDisplayNodes()
     display = heatmap.GetScalarVolumeDisplayNode()
-    top = max(report.heatmap.maximum, report.threshold + SMALLEST_WINDOW)
+    top = max(report.heatmap.maximum, report.threshold.value + SMALLEST_WINDOW)
     display.SetAndObserveColorNodeID(COLORS_ID)
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(report.threshold, top)
+    display.SetWindowLevelMinMax(report.threshold.value, top)
     display.SetAutoThreshold(0)
-    set_threshold(heatmap, report.threshold)
+    set_threshold(heatmap, report.threshold.value)
     display.SetApplyThreshold(1)
 
 

@@ -26,6 +26,7 @@ class ShownRun:
         decimals: of scores and thresholds, enough to tell apart what the heatmap's range tells apart.
         unseen: how much was not looked at and what that means.
         model: which method and model answered.
+        image_score: how the whole image compares with healthy ones, "" where nobody knows.
         threshold_rule: how the threshold was chosen and what it promises, in the server's words.
         has_uncertainty: whether the method gave a map of its uncertainty.
     """
@@ -40,6 +41,7 @@ class ShownRun:
     warnings: tuple[str, ...]
     unseen: str
     model: str
+    image_score: str = ""
     threshold_rule: str = ""
     has_uncertainty: bool = False
 

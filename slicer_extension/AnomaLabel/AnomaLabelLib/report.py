@@ -38,6 +38,14 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """A value, and in words how it was chosen and what it can promise."""
+
+    value: float
+    rule: str
+
+
+@dataclass(frozen=True)
 class HeatmapFacts:
     """Grid (X, Y, Z) and value range of the heatmap; slope and intercept only for a compact file."""
 
@@ -52,7 +60,10 @@ class HeatmapFacts:
 class Report:
     """What the server says about one image; `text` is the JSON as it came.
 
-    `threshold_rule` says in words how the threshold was chosen and what it can promise.
+    Args:
+        threshold: heatmap values above belong to findings.
+        image_threshold: an `image_score` above is abnormal; None where the method was not calibrated, or the server
+            is older.
     """
 
     image: str
@@ -61,8 +72,8 @@ class Report:
     config: str
     image_score: float
     calibrated: bool
-    threshold: float
-    threshold_rule: str
+    threshold: Threshold
+    image_threshold: Threshold | None
     prompt_specificity: float | None
     nonfinite_voxels: int
     spacing_known: bool
@@ -91,6 +102,7 @@ def parse_report(text: str) -> Report:
             _("Update the extension and the server to the same version."),
         )
     heatmap = _heatmap(fields.inner("heatmap"))
+    image_threshold = fields.optional_inner("image_threshold")
     rows = fields.inner_list("findings")
     if len(rows) > MAXIMUM_FINDINGS:
         raise _unreadable(_("it lists more than {count} findings").format(count=MAXIMUM_FINDINGS))
@@ -101,8 +113,8 @@ def parse_report(text: str) -> Report:
         config=fields.text("config"),
         image_score=fields.number("image_score"),
         calibrated=fields.flag("calibrated"),
-        threshold=fields.inner("threshold").number("value"),
-        threshold_rule=fields.inner("threshold").text("rule"),
+        threshold=_threshold(fields.inner("threshold")),
+        image_threshold=_threshold(image_threshold) if image_threshold is not None else None,
         prompt_specificity=fields.optional_number("prompt_specificity"),
         nonfinite_voxels=fields.whole("nonfinite_voxels"),
         spacing_known=fields.flag("spacing_known"),
@@ -111,6 +123,10 @@ def parse_report(text: str) -> Report:
         warnings=fields.texts("warnings"),
         text=text,
     )
+
+
+def _threshold(fields: _Fields) -> Threshold:
+    return Threshold(fields.number("value"), fields.text("rule"))
 
 
 def _heatmap(fields: _Fields) -> HeatmapFacts:
@@ -194,6 +210,9 @@ class _Fields:
 
     def inner(self, key: str) -> _Fields:
         return _Fields(self._get(key), f"{self._where}.{key}")
+
+    def optional_inner(self, key: str) -> _Fields | None:
+        return None if self._values.get(key) is None else self.inner(key)
 
     def inner_list(self, key: str) -> list[_Fields]:
         return [_Fields(value, f"{self._where}.{key}[{place}]") for place, value in enumerate(self._list(key))]

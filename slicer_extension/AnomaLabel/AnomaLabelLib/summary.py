@@ -57,18 +57,20 @@ def run_notice(run: Run) -> Notice:
 def shown_run(run: Run) -> ShownRun:
     """A result as the panel shows it."""
     report = run.report
+    decimals = decimals_for(report.heatmap.maximum - report.heatmap.minimum)
     return ShownRun(
         id=run.id,
         name=run.name,
         findings=report.findings,
         minimum=report.heatmap.minimum,
-        maximum=max(report.heatmap.maximum, report.threshold),
+        maximum=max(report.heatmap.maximum, report.threshold.value),
         threshold=shown_threshold(run.heatmap),
-        decimals=decimals_for(report.heatmap.maximum - report.heatmap.minimum),
+        decimals=decimals,
         warnings=_warnings(report),
         unseen=_unseen_text(unseen_fraction(run.unseen), report.nonfinite_voxels),
         model=_model_text(report),
-        threshold_rule=_("Threshold: {rule}").format(rule=report.threshold_rule),
+        image_score=_image_score_text(report, decimals),
+        threshold_rule=_("Threshold: {rule}").format(rule=_plain(report.threshold.rule)),
         has_uncertainty=run.uncertainty is not None,
     )
 
@@ -86,6 +88,24 @@ def _model_text(report: Report) -> str:
     if report.method == FEW_SHOT:
         text = _("Compared with healthy images by the trained model {model}, config {config}")
     return text.format(method=report.method, model=report.model_name, config=report.config)
+
+
+def _image_score_text(report: Report, decimals: int) -> str:
+    """How the whole image compares with healthy ones; "" where the method was not calibrated."""
+    limit = report.image_threshold
+    if limit is None:
+        return ""
+    text = _("This image scores {score}; healthy images here usually stay below {limit} ({rule}).").format(
+        score=f"{report.image_score:.{decimals}f}", limit=f"{limit.value:.{decimals}f}", rule=_plain(limit.rule)
+    )
+    if report.image_score <= limit.value:
+        text += " " + _("That is no proof of health.")
+    return text
+
+
+def _plain(rule: str) -> str:
+    """A rule without the word that says what it is about, which the sentence around it says."""
+    return rule.removeprefix("image: ").removeprefix("pixel: ")
 
 
 def _warnings(report: Report) -> tuple[str, ...]:

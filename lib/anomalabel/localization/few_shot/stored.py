@@ -9,7 +9,7 @@ from torch import Tensor
 
 from anomalabel.errors import ModelError
 from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
-from anomalabel.localization.few_shot.model import Calibration, ClassTexts, FewShotModel, LearnedHead
+from anomalabel.localization.few_shot.model import HEAD, Calibration, ClassTexts, FewShotModel, LearnedHead
 from anomalabel.localization.fusion import MapScale
 from anomalabel.localization.normal_bank import NormalBank
 from anomalabel.model_folder import TrainedModel
@@ -85,7 +85,7 @@ def _model(description: TrainedModel, tensors: Mapping[str, Tensor]) -> FewShotM
         heads.append(LearnedHead(head, texts, _scale(tensors[f"{prefix}scale"])))
     scales = {name: _scale(value) for name, value in _below("scale.", tensors).items()}
     texts_there = _below("texts.", tensors)
-    return FewShotModel(
+    model = FewShotModel(
         settings,
         bank,
         _texts(texts_there) if texts_there else None,
@@ -94,6 +94,18 @@ def _model(description: TrainedModel, tensors: Mapping[str, Tensor]) -> FewShotM
         scales,
         config.normal_bank.score_share,
     )
+    _require_parts(model, min(settings.heads, len(description.healthy)) if settings.learns else 0)
+    return model
+
+
+def _require_parts(model: FewShotModel, heads: int) -> None:
+    """Raise ValueError where a part that the config turned on is missing; texts may have been left out."""
+    if (model.bank is not None) != model.settings.bank:
+        raise ValueError("the bank is missing, or there is one too many")
+    if len(model.heads) != heads:
+        raise ValueError(f"it holds {len(model.heads)} heads and should hold {heads}")
+    if unscaled := sorted(model.weights.keys() - model.scales.keys() - {HEAD}):
+        raise ValueError(f"no scale of {', '.join(unscaled)}")
 
 
 def _calibration(description: TrainedModel, tensors: Mapping[str, Tensor]) -> Calibration:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import AnatomyConfig
 from anomalabel.errors import ConfigError
 from anomalabel.finding import Threshold
 from anomalabel.localization.conformal import ConformalThreshold, PixelThreshold
-from anomalabel.localization.few_shot.head import HeadShape
+from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
 from anomalabel.localization.few_shot.model import (
     HEAD,
     Calibration,
@@ -96,7 +97,8 @@ def fit_few_shot(
         teacher: for eq. 13, where it is on.
 
     Raises:
-        ConfigError: fewer than two shots, or the parts that are on do not fit the encoder.
+        ConfigError: fewer than two shots, the parts that are on do not fit the encoder, or the texts alone are on and
+            their words unknown.
         ModelError: a part says the same of every healthy patch, or the start from episodes does not fit.
     """
     if len(shots) < FEWEST_SHOTS:
@@ -151,12 +153,15 @@ def _plain_texts(
             "Turn few_shot.text off in the config, or choose another encoder.",
         )
     unknown = source.model.unknown_words((*source.prompts.positive, *source.prompts.negative))
-    if unknown:
-        return None, [
-            f"The text part is left out: the model {source.model.identity.name} never saw the words "
-            f"{', '.join(unknown)}."
-        ]
-    return source.plain(), []
+    if not unknown:
+        return source.plain(), []
+    never = f"the model {source.model.identity.name} never saw the words {', '.join(unknown)}."
+    if not (config.few_shot.bank or config.few_shot.learns):
+        raise ConfigError(
+            f"Nothing is left to score with: {never}",
+            "Turn few_shot.bank or few_shot.alignment on in the config, or choose another model.",
+        )
+    return None, [f"The text part is left out: {never}"]
 
 
 def _learn_heads(
@@ -191,10 +196,6 @@ def _learn_heads(
 
 
 def _start(shape: HeadShape, encoder: PatchEncoder, config: AnatomyConfig) -> LearnedStart | None:
-    from pathlib import Path
-
-    from anomalabel.localization.few_shot.head import FewShotHead
-
     path = config.few_shot.episodes.path
     if path is None:
         return None

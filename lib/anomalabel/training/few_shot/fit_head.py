@@ -17,7 +17,8 @@ from anomalabel.localization.few_shot.model import ClassTexts, LearnedHead
 from anomalabel.localization.patch_features import SlicePatches
 from anomalabel.prompts.context import LearnablePrompts
 from anomalabel.training.episodes import adapt
-from anomalabel.training.few_shot.objective import Batch, episode_loss, objective
+from anomalabel.training.few_shot.episode_loss import EpisodeBatch, episode_loss
+from anomalabel.training.few_shot.objective import Batch, objective
 from anomalabel.training.few_shot.shots import Shot, Views
 from anomalabel.training.learned_start import LearnedStart
 
@@ -94,8 +95,9 @@ def fit_head(
     head.to(pool.features.seen.device)
     if start is not None:
         texts = source.plain()
-        loss = episode_loss(head, texts, settings)
-        adapted = adapt(start.parameters, pool.batch(), loss, start.training.inner_rate, settings.episodes.steps)
+        support = EpisodeBatch.of(head, pool.batch(), texts, settings)
+        here = {name: value.to(support.place.device) for name, value in start.parameters.items()}
+        adapted = adapt(here, support, episode_loss(head), start.training.inner_rate, settings.episodes.steps)
         head.load_state_dict(dict(adapted), strict=False)
         return LearnedHead(head.requires_grad_(False), texts)
     context = (
@@ -163,7 +165,7 @@ class _Pool:
 
     def _pairs(self, generator: torch.Generator) -> tuple[GridFeatures, GridFeatures] | None:
         """Two different healthy views of each shot that has them; None where fewer than two shots do."""
-        healthy = ~self.place.bool().any(1)
+        healthy = ~self.place.bool().any(1).to(self.shot.device)
         first, second = [], []
         for shot in range(int(self.shot.max()) + 1):
             own = ((self.shot == shot) & healthy).nonzero()[:, 0]

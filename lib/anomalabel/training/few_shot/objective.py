@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as functional
 from torch import Tensor
-from torch.func import functional_call
 
 from anomalabel.config import FewShotSettings
 from anomalabel.localization.few_shot.grid import GridFeatures
@@ -77,36 +75,6 @@ def pooled(vectors: Tensor, seen: Tensor) -> Tensor:
     """(N, D): mean over the seen patches of vectors (N, P, D), each of unit length first."""
     unit = functional.normalize(vectors, dim=-1) * seen[..., None]
     return unit.sum(1) / seen.sum(1, keepdim=True).clamp_min(1)
-
-
-def episode_loss(
-    head: FewShotHead, texts: ClassTexts, settings: FewShotSettings
-) -> Callable[[Mapping[str, Tensor], Batch], Tensor]:
-    """Eq. 8 as a function of a head's parameters, for episodes (eq. 11)."""
-
-    def loss(parameters: Mapping[str, Tensor], batch: Batch) -> Tensor:
-        seen = batch.features.seen
-        arguments = (head.scaled(batch.features), seen)
-        vectors = functional_call(
-            _Vectors(head), {f"head.{name}": value for name, value in parameters.items()}, arguments
-        )
-        counted = torch.where(seen, batch.place, torch.nan)
-        return _mean(
-            [alignment_loss(one, texts.healthy, texts.diseased, counted, settings.temperature) for one in vectors]
-        )
-
-    return loss
-
-
-class _Vectors(torch.nn.Module):
-    """`FewShotHead.vectors` as a module's call."""
-
-    def __init__(self, head: FewShotHead) -> None:
-        super().__init__()
-        self.head = head
-
-    def forward(self, scaled: tuple[Tensor, ...], seen: Tensor) -> tuple[Tensor, ...]:
-        return self.head.vectors(scaled, seen)
 
 
 def _mean(values: list[Tensor]) -> Tensor:

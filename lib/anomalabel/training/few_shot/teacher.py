@@ -31,7 +31,8 @@ class Teacher:
     texts: ClassTexts
 
     def logits(self, shot: Shot, settings: FewShotSettings, augmentation: AugmentationSettings, seed: int) -> Tensor:
-        """(V + S, P, 2) logits for healthy and diseased of a shot's views and slices, on the student's grid.
+        """(V + S, P, 2) logits for healthy and diseased of a shot's views and slices, on the student's grid
+        and device.
 
         Raises:
             ModelError: the teacher's patches are in no text's space, or its input has another size.
@@ -51,5 +52,5 @@ class Teacher:
         ).unflatten(1, features.grid)
         rows, columns = shot.patches[0].seen.shape
         there = functional.interpolate(logit[:, None], size=(rows, columns), mode="bilinear", align_corners=False)
-        flat = there[:, 0].flatten(1)
+        flat = there[:, 0].flatten(1).to(shot.patches[0].levels[0].device)
         return torch.stack([torch.zeros_like(flat), flat], dim=-1)
