@@ -15,6 +15,7 @@ import open_clip
 import pytest
 import requests
 import torch
+import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
@@ -160,7 +161,10 @@ def few_shot_values(**few_shot: object) -> dict[str, object]:
         "modality": "MRI",
         "conditions": ["glioma"],
         "prompts": {"positive": ["glioma tumor"], "negative": ["healthy brain"]},
-        "preprocessing": {"foreground": {"enabled": False}, "intensity": {"kind": "ct_window", "center_hu": 128, "width_hu": 256}},
+        "preprocessing": {
+            "foreground": {"enabled": False},
+            "intensity": {"kind": "ct_window", "center_hu": 128, "width_hu": 256},
+        },
         "findings": {"minimum_area_mm2": 0},
         "few_shot": {"training": {"epochs": 3, "views": 4, "learning_rate": 0.01}, **few_shot},
     }
@@ -189,6 +193,42 @@ def tissue_pixels(seed: int, planted: bool = False, side: int = 32) -> np.ndarra
         rows, columns = np.mgrid[: side // 2, : side // 2] // 4
         pixels[side // 2 :, : side // 2] = 10 + 240 * ((rows + columns) % 2)
     return pixels.astype(np.uint8)
+
+
+@dataclass(frozen=True)
+class FewShotFiles:
+    """What one needs to train from files: ten healthy pictures `0.png` to `9.png`, a config and an encoder.
+
+    Args:
+        healthy: folder of the pictures.
+        config: YAML file of `few_shot_values`.
+        encoder: folder of the tiny model that knows the templates' words.
+    """
+
+    healthy: Path
+    config: Path
+    encoder: Path
+
+    def configure(self, **few_shot: object) -> None:
+        """Write the config anew."""
+        self.config.write_text(yaml.safe_dump(few_shot_values(**few_shot)))
+
+    def draw(self, path: Path, seed: int, planted: bool = False, side: int = 32) -> Path:
+        """Write a picture."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(tissue_pixels(seed, planted, side)).save(path)
+        return path
+
+
+@pytest.fixture
+def few_shot_files(tmp_path: Path, knowing_clip_folder: Path, monkeypatch: pytest.MonkeyPatch) -> FewShotFiles:
+    """See `FewShotFiles`; features are cached in this test's own folder."""
+    monkeypatch.setenv("ANOMALABEL_CACHE", str(tmp_path / "cache"))
+    files = FewShotFiles(tmp_path / "healthy", tmp_path / "tissue.yaml", knowing_clip_folder)
+    files.configure()
+    for number in range(10):
+        files.draw(files.healthy / f"{number}.png", number)
+    return files
 
 
 @dataclass(frozen=True)

@@ -98,4 +98,14 @@ def write_result(result: DetectionResult, paths: OutputPaths) -> None:
     write_text(paths.findings, result.report.to_json())
     if result.uncertainty_map is not None:
         write_heatmap(paths.uncertainty, result.uncertainty_map, result.volume.affine_ras)
+    else:
+        _remove_stale(paths.uncertainty)
     write_overlay(paths.overlay, result.volume, result.anomaly_map, result.report)
+
+
+def _remove_stale(path: Path) -> None:
+    """Remove what an earlier detection by another method left, which would be taken for part of this one."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"The older {path} cannot be removed: {error.strerror}.", "Remove it by hand.") from error

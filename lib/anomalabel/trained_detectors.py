@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from anomalabel.backbones.encoders import NamedEncoders
-from anomalabel.config import DetectionRequest
+from anomalabel.backbones.loading import is_model_folder
+from anomalabel.config import DetectionRequest, load_config
 from anomalabel.detectors.base import Detector
 from anomalabel.detectors.few_shot import FewShotDetector
 from anomalabel.errors import ConfigError
 from anomalabel.finding import ModelIdentity
 from anomalabel.localization.few_shot.stored import from_tensors
 from anomalabel.model_folder import (
+    WEIGHTS_FILE,
     TrainedModel,
     is_trained_folder,
     read_description,
@@ -44,10 +46,11 @@ class TrainedDetectors:
             ModelError: the folder's model cannot be used.
             ConfigError: the request asks for another config, or for texts, which are part of what was learned.
         """
-        if request.method not in TRAINED_METHODS or not is_trained_folder(Path(request.backbone)):
+        folder = Path(request.backbone)
+        if request.method not in TRAINED_METHODS or not _holds_trained_model(folder):
             return None
-        model = read_description(Path(request.backbone))
-        if model.config.name != request.config:
+        model = read_description(folder)
+        if request.config != model.config.name and load_config(request.config).name != model.config.name:
             raise ConfigError(
                 f"The model in {request.backbone} was trained for {model.config.name}, the request is about "
                 f"{request.config}.",
@@ -86,3 +89,8 @@ class TrainedDetectors:
             encoder, model, calibration, description.config, identity, warnings=description.warnings
         )
         return description.weights_sha256, detector
+
+
+def _holds_trained_model(folder: Path) -> bool:
+    """Whether a folder is a trained model's, also where its file is damaged, which reading it says."""
+    return is_trained_folder(folder) or ((folder / WEIGHTS_FILE).is_file() and not is_model_folder(folder))

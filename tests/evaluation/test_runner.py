@@ -21,6 +21,7 @@ from anomalabel.evaluation.images import CaseLoader
 from anomalabel.evaluation.protocol import EvaluationRequest
 from anomalabel.evaluation.report.content import ReportContent
 from anomalabel.evaluation.report.page import write_report
+from anomalabel.localization.patch_features import FeatureStore
 
 CONFIG = """
 name: grey
@@ -141,6 +142,15 @@ def test_a_method_without_training_looks_at_each_image_once(make_set, request_of
     images = make_set(normal=10, abnormal=3)
     evaluate(images, request_of("intensity", shots=(2, 4), draws=3), tmp_path)
     assert {image: count for (_, image), count in looks.items()} == {case.identity: 1 for case in images.cases}
+
+
+def test_features_that_are_given_are_not_made_again(make_set, request_of, block_encoders, monkeypatch, tmp_path):
+    images, features = make_set(), FeatureStore()
+    evaluate(images, request_of("normal_bank"), tmp_path / "first", encoders=block_encoders, features=features)
+    monkeypatch.setattr(type(block_encoders.patch_encoder()), "patch_features", None)
+    evaluate(images, request_of("normal_bank"), tmp_path / "second", encoders=block_encoders, features=features)
+    first, second = (metrics(tmp_path / name)["image_auroc"] for name in ("first", "second"))
+    assert first == second
 
 
 def test_an_interrupted_run_goes_on(make_set, request_of, block_encoders, looks, tmp_path):

@@ -122,3 +122,9 @@ def test_synonyms_come_from_what_is_installed_when_no_ontology_is_given(monkeypa
 def test_a_synonym_that_is_itself_a_condition_stands_once():
     asked = config(("tumor", "neoplasm"), positive=("{condition}",), synonyms=3)
     assert render_prompts(asked, ontology=SHIPPED).positive == ("tumor", "neoplasm", "tumour")
+
+
+def test_a_config_may_do_without_the_standard_texts():
+    plain = config()
+    own = plain.model_copy(update={"few_shot": plain.few_shot.model_copy(update={"standard_templates": False})})
+    assert few_shot_prompts(own, SHIPPED) == PromptTexts(positive=("Broken",), negative=("Whole",))

@@ -37,3 +37,14 @@ def test_the_panel_is_drawn_filled(folder):
     warning = (picture == (0xFF, 0xF3, 0xCD)).all(axis=-1)
     assert warning.sum() > 2000
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 100
+
+
+def test_the_made_up_ultrasound_is_dark_in_its_lesion_and_unchanged_far_from_it():
+    from slicer_headless.example_ultrasound import LESION_CENTER, SIDE, made_up_picture
+
+    plain, planted = made_up_picture(3).astype(int), made_up_picture(3, lesion=True).astype(int)
+    column, row = (round(SIDE * place) for place in LESION_CENTER)
+    middle = np.s_[row - 10 : row + 11, column - 10 : column + 11]
+    assert planted[middle].mean() < 0.7 * plain[middle].mean()
+    assert abs(planted[:60].mean() - plain[:60].mean()) < 1
+    assert not np.array_equal(plain, made_up_picture(4))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from contextlib import suppress
@@ -21,6 +20,7 @@ from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.config import BIOMEDCLIP, EMBEDDED
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
+from anomalabel.io.content import file_sha256
 
 CONFIG_FILE = "open_clip_config.json"
 WEIGHT_FILES = (
@@ -32,7 +32,6 @@ WEIGHT_FILES = (
 
 MERGES_FILE = "bpe_merges.txt.gz"
 VOCABULARY_FILE = "vocabulary.json"
-HASH_BLOCK = 1 << 22
 
 LOADING_ERRORS = (
     AssertionError,
@@ -105,7 +104,7 @@ def load_model(name_or_path: str, device: str = "auto", precision: Precision = "
             f"The model in {folder} cannot be loaded: {first_line(error)}.",
             "Run `anomalabel models check` on it; pull it again if a file is damaged.",
         ) from error
-    identity = ModelIdentity(name=Path(name_or_path).resolve().name, weights_sha256=sha256_of(weights))
+    identity = ModelIdentity(name=Path(name_or_path).resolve().name, weights_sha256=file_sha256(weights))
     dtype = choose_dtype(where, precision)
     return OpenClipModel(model, tokenizer, identity, where, dtype, vocabulary)
 
@@ -128,15 +127,6 @@ def find_weights(folder: Path) -> Path:
         f"{folder} holds no weights (looked for {', '.join(WEIGHT_FILES)}).",
         "Copy the complete model folder, or pull the model again.",
     )
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as stream:
-        while block := stream.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -23,11 +23,11 @@ def few_shot(
     healthy: Annotated[list[Path], typer.Option(help="Folder of healthy images; repeatable.", readable=False)],
     out: Annotated[Path, typer.Option(help="Folder for the model; an older one stays in use until the end.")],
     config: Annotated[str, typer.Option(help="Name of a shipped config, or a YAML file.")] = "brain_mri",
-    shots: Annotated[int, typer.Option(min=2, help="Healthy images to learn from, 4 to 32 as a rule.")] = 16,
+    shots: Annotated[int, typer.Option(help="Healthy images to learn from, 4 to 32 as a rule.")] = 16,
     model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name or a folder.")] = EMBEDDED,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the config's.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Instead of the config's.")] = None,
     abnormal: Annotated[list[str] | None, typer.Option(help="Name of an image to leave out; repeatable.")] = None,
-    seed: Annotated[int, typer.Option(min=0)] = 0,
+    seed: Annotated[int, typer.Option(help="Of shots, views and weights.")] = 0,
     device: Device = "auto",
 ) -> None:
     """Learn from a few healthy images where others depart from them."""

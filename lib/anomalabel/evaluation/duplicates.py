@@ -15,7 +15,6 @@ pictures.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from scipy.ndimage import gaussian_filter
 
 from anomalabel.errors import ImageReadError
 from anomalabel.evaluation.cases import EvaluationCase
+from anomalabel.io.content import content_sha256
 from anomalabel.io.read import read_volume
 from anomalabel.volume import FloatArray
 
@@ -119,7 +119,7 @@ def thumbprint_of(image: Path) -> Thumbprint:
     shares = VOLUME_SLICES if array.shape[0] > 1 else (0.5,)
     planes = np.stack([_structure(array[int(array.shape[0] * share)]) for share in shares])
     length = float(np.linalg.norm(planes))
-    return Thumbprint(_sha256(image), planes / length if length > 0 else planes)
+    return Thumbprint(content_sha256(image), planes / length if length > 0 else planes)
 
 
 def _prints(
@@ -155,11 +155,3 @@ def _best_over_shifts(planes: FloatArray, others: FloatArray) -> FloatArray:
     shifts = range(-MAXIMUM_SHIFT, MAXIMUM_SHIFT + 1)
     rolled = np.stack([np.roll(planes, (rows, columns), axis=(1, 2)).ravel() for rows in shifts for columns in shifts])
     return (others @ rolled.T).max(axis=1)
-
-
-def _sha256(image: Path) -> str:
-    files = sorted(path for path in image.rglob("*") if path.is_file()) if image.is_dir() else [image]
-    digest = hashlib.sha256()
-    for path in files:
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

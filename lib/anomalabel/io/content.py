@@ -18,7 +18,7 @@ def content_sha256(image: Path) -> str:
         ImageReadError: one cannot be read.
     """
     try:
-        hashes = sorted(_hash_of(path) for path in _files(image))
+        hashes = sorted(file_sha256(path) for path in _files(image))
     except OSError as error:
         raise ImageReadError(
             f"{image} cannot be read: {error.strerror or error}.", "Check that it is there and readable."
@@ -33,7 +33,12 @@ def _files(image: Path) -> list[Path]:
     return pair if image in pair and all(path.is_file() for path in pair) else [image]
 
 
-def _hash_of(path: Path) -> str:
+def file_sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(BLOCK):

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from anomalabel.backbones.loading import find_model_folder
 from anomalabel.config import (
     EMBEDDED,
     AnatomyConfig,
@@ -111,7 +112,7 @@ def train_few_shot(
         method="few_shot",
         config=config,
         backbone=encoder.identity,
-        encoder=encoders.name,
+        encoder=_lasting(encoders.name),
         prompts=texts,
         healthy=tuple(HealthyImage(name=one.path.name, sha256=one.sha256) for one in chosen.images),
         seed=request.seed,
@@ -133,6 +134,12 @@ def _config(request: FewShotTraining) -> AnatomyConfig:
     training = config.few_shot.training.model_copy(update={"epochs": request.epochs})
     settings: FewShotSettings = config.few_shot.model_copy(update={"training": training})
     return config.model_copy(update={"few_shot": settings})
+
+
+def _lasting(encoder: str) -> str:
+    """The encoder's name; a folder's whole path, since whoever loads the model may work in another folder."""
+    given = Path(encoder)
+    return str(given.resolve()) if given.is_dir() and find_model_folder(encoder) == given else encoder
 
 
 def _unknown_terms(config: AnatomyConfig) -> tuple[str, ...]:

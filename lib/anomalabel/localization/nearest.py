@@ -60,8 +60,8 @@ class HalfPrecisionSearch:
         groups = scores.amax(1).topk(min(CANDIDATES, len(scores)), dim=0).indices
         members = scores.gather(0, groups[:, None].expand(-1, GROUP, -1)).flatten(0, 1)
         best = members.topk(CANDIDATES, dim=0).indices
-        chosen = (groups.gather(0, best // GROUP) * GROUP + best % GROUP).clamp_max(len(self._bank) - 1)
-        return (queries - self._bank[chosen]).square().sum(2).amin(0).sqrt()
+        chosen = (groups.gather(0, best // GROUP) * GROUP + best % GROUP).clamp_max_(len(self._bank) - 1)
+        return torch.linalg.vector_norm(queries - self._bank[chosen], dim=2).amin(0)
 
     def _rounded(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Centred vectors in bfloat16, and half of their squared length as the sum of two bfloat16 numbers."""

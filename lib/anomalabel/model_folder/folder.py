@@ -17,8 +17,8 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import torch
@@ -118,12 +118,8 @@ def read_model_folder(folder: Path) -> tuple[TrainedModel, dict[str, Tensor]]:
             or damaged or not finite weights.
     """
     path = folder / WEIGHTS_FILE
-    try:
+    with _readable(folder):
         label, tensors = unpack(_read(path))
-    except OSError as error:
-        raise _missing(folder, error) from error
-    except TensorFileError as error:
-        raise _damaged(path, error) from error
     model = parse_description(label.text, str(path))
     _require_own_hash(model, label, path)
     require_finite(tensors, str(path))
@@ -139,15 +135,22 @@ def read_description(folder: Path) -> TrainedModel:
         ModelError: as `read_model_folder`, except for what only the tensors tell.
     """
     path = folder / WEIGHTS_FILE
-    try:
+    with _readable(folder):
         label = read_label(path)
-    except OSError as error:
-        raise _missing(folder, error) from error
-    except TensorFileError as error:
-        raise _damaged(path, error) from error
     model = parse_description(label.text, str(path))
     _require_own_hash(model, label, path)
     return model
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Turns what may happen while the weights are read into what a user can act on."""
+    try:
+        yield
+    except OSError as error:
+        raise _missing(folder, error) from error
+    except TensorFileError as error:
+        raise _damaged(folder / WEIGHTS_FILE, error) from error
 
 
 def is_trained_folder(path: Path) -> bool:

@@ -60,9 +60,7 @@ def test_every_map_and_threshold_comes_back_bit_for_bit(drawn_model, slices, tmp
     for kind, maps in again.raw_maps(several).items():
         np.testing.assert_array_equal(maps, raw[kind])
     np.testing.assert_array_equal(again.anomaly_maps(several), model.anomaly_maps(several))
-    spreads = [
-        one.uncertainty_maps(several, raw, 1.0, torch.Generator().manual_seed(3)) for one in (model, again)
-    ]
+    spreads = [one.uncertainty_maps(several, raw, 1.0, torch.Generator().manual_seed(3)) for one in (model, again)]
     np.testing.assert_array_equal(*spreads)
     assert again.image_score(model.anomaly_maps(several)) == model.image_score(model.anomaly_maps(several))
     assert not any(value.requires_grad for one in again.heads for value in one.head.parameters())

@@ -14,13 +14,15 @@ from anomalabel.localization.patch_features import SlicePatches
 from anomalabel.training.few_shot.episode_tasks import ShotByKind, TaskSet, draw_episode, planted_by_kind
 from anomalabel.training.few_shot.shots import Shot, Views, make_views
 
-SHAPE = HeadShape((1,), None, 1, True, 0, 1)
+SHAPE = HeadShape((1, 1), 0, 1, True, 0, 1)
+"""Of two levels; the first is the texts' and keeps its numbers, the second is scaled."""
+
 KINDS = {"cutpaste": 100.0, "gaussian_intensity": 200.0, "source_deformation": 300.0}
 
 
 def patches(frame, value: float) -> SlicePatches:
-    """One level of one channel on a grid of 1 x 2, both patches alike."""
-    return SlicePatches(frame, np.ones((1, 2), dtype=bool), (torch.full((1, 1, 2), value),))
+    """The value on both levels of one channel, on a grid of 1 x 2."""
+    return SlicePatches(frame, np.ones((1, 2), dtype=bool), (torch.full((1, 1, 2), float(value)),) * 2)
 
 
 @pytest.fixture
@@ -44,25 +46,15 @@ def marked(bench):
                 for base in bases
             ),
             ClassTexts(torch.tensor([[1.0 + number]]), torch.tensor([[-1.0 - number]])),
-            replace_temperature(settings, 0.1 * (number + 1)),
+            settings.model_copy(update={"temperature": 0.1 * (number + 1)}),
         )
 
     return make
 
 
-def replace_temperature(settings, temperature: float):
-    return settings.model_copy(update={"temperature": temperature})
-
-
-def marks(batch, mean: float, deviation: float) -> np.ndarray:
-    """What the features were before they were scaled."""
-    return (batch.scaled[0][:, 0, 0].double() * deviation + mean).round().numpy()
-
-
-def measured(shots: list[int], number: int) -> tuple[float, float]:
-    """Mean and deviation of healthy slices as they are."""
-    values = 10_000.0 * number + 1000.0 * np.array(shots)
-    return values.mean(), max(values.std(), 1e-6)
+def marks(batch) -> np.ndarray:
+    """What tells who is in a batch."""
+    return batch.scaled[0][:, 0, 0].long().numpy()
 
 
 def test_support_and_query_share_set_and_kinds_but_no_shot(marked):
@@ -73,28 +65,23 @@ def test_support_and_query_share_set_and_kinds_but_no_shot(marked):
         number = int(episode.support.texts.healthy.item()) - 1
         assert episode.query.texts is episode.support.texts
         assert episode.support.temperature == episode.query.temperature == pytest.approx(0.1 * (number + 1))
-        pairs = [(one, other) for one in range(5) for other in range(one)]
-        found = [marks(episode.support, *measured(list(pair), number)) for pair in pairs]
-        fitting = [
-            (pair, values)
-            for pair, values in zip(pairs, found, strict=True)
-            if set((values // 1000).astype(int)) == {10 * number + shot for shot in pair}
-        ]
-        assert len(fitting) == 1, "the support measures itself"
-        (pair, support), scale = fitting[0], measured(list(fitting[0][0]), number)
-        query = marks(episode.query, *scale)
-        shots = {int(value) // 1000 - 10 * number for value in query}
-        assert shots == set(range(5)) - set(pair)
+        support, query = marks(episode.support), marks(episode.query)
+        adapted, judged = ({int(value) // 1000 - 10 * number for value in values} for values in (support, query))
+        assert (len(adapted), len(judged)) == (2, 3)
+        assert adapted | judged == set(range(5))
+        healthy = np.array([10_000 * number + 1000 * shot for shot in adapted])
+        expected = (query - healthy.mean()) / healthy.std()
+        np.testing.assert_allclose(episode.query.scaled[1][:, 1, 0].numpy(), expected, rtol=1e-3)
         for values, batch in ((support, episode.support), (query, episode.query)):
-            kinds = {int(value) % 1000 // 100 for value in values}
+            kinds = set(values % 1000 // 100)
             planted = kinds & {1, 2, 3}
             assert 1 <= len(planted) <= 2
-            anomalous = np.array([int(value) % 1000 // 100 in planted for value in values])
+            anomalous = np.isin(values % 1000 // 100, list(planted))
             assert batch.place[:, 0].eq(0).all()
             np.testing.assert_array_equal(batch.place[:, 1].numpy(), np.where(anomalous, 0.75, 0))
-            assert len(values) == len({int(value) // 1000 for value in values}) * (len(planted) + 1)
+            assert len(values) == len(set(values // 1000)) * (len(planted) + 1)
             healthy_marks |= kinds - planted
-        assert planted == {int(value) % 1000 // 100 for value in support} & {1, 2, 3}
+        assert planted == set(support % 1000 // 100) & {1, 2, 3}
         seen_sets.add(number)
         seen_kinds.add(frozenset(planted))
     assert seen_sets == {0, 1}

@@ -283,8 +283,11 @@ def test_a_volume_is_one_shot_with_several_slices(bench):
     from anomalabel.training.few_shot.fit import fit_few_shot
 
     volumes = [
-        replace(bench.shot(first), framed=bench.shot(first).framed + bench.shot(first + 1).framed,
-                patches=bench.shot(first).patches + bench.shot(first + 1).patches)
+        replace(
+            bench.shot(first),
+            framed=bench.shot(first).framed + bench.shot(first + 1).framed,
+            patches=bench.shot(first).patches + bench.shot(first + 1).patches,
+        )
         for first in (0, 2, 4)
     ]
     fit = fit_few_shot(volumes, bench.encoder, bench.source, bench.make(), 0, lambda stage, done, total: None)

@@ -54,7 +54,9 @@ def learn(bench, material):
 
 def equal(first, second):
     states = first.head.state_dict(), second.head.state_dict()
-    return states[0].keys() == states[1].keys() and all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    return states[0].keys() == states[1].keys() and all(
+        torch.equal(states[0][key], states[1][key]) for key in states[0]
+    )
 
 
 def whole_batch(material):
@@ -72,7 +74,8 @@ def test_alignment_learns_to_tell_planted_patches(bench, material, learn):
     untrained = FewShotHead(learned.head.shape, torch.Generator().manual_seed(0))
     untrained.measure(grid_features([each.shot.patches[0] for each in material]))
     before, after = (
-        float(objective(head, learned.texts, batch, settings)["alignment"].detach()) for head in (untrained, learned.head)
+        float(objective(head, learned.texts, batch, settings)["alignment"].detach())
+        for head in (untrained, learned.head)
     )
     assert after < 0.6 * before
     logit = learned.head(learned.head.scaled(batch.features), batch.features.seen, *pair(learned.texts), 0.1)

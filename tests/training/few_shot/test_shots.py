@@ -197,12 +197,8 @@ class Doubled:
 
 def test_the_views_of_a_volume_are_spread_over_its_slices(bench, seen_images):
     first, second, third = (bench.shot(number) for number in range(3))
-    volume = Shot(
-        first.framed + second.framed + third.framed, first.patches + second.patches + third.patches
-    )
-    views = make_views(
-        volume, bench.encoder, bench.make(augmentation=False, training={"views": 6}).few_shot, STILL, 0
-    )
+    volume = Shot(first.framed + second.framed + third.framed, first.patches + second.patches + third.patches)
+    views = make_views(volume, bench.encoder, bench.make(augmentation=False, training={"views": 6}).few_shot, STILL, 0)
     assert len(views.patches) == 6
     for number, one in enumerate(seen_images):
         difference = np.abs(one.image - volume.framed[number // 2].image)

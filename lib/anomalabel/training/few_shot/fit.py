@@ -13,7 +13,7 @@ from pathlib import Path
 from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import AnatomyConfig
 from anomalabel.errors import ConfigError
-from anomalabel.finding import Threshold
+from anomalabel.finding import PromptTexts, Threshold
 from anomalabel.localization.conformal import ConformalThreshold, PixelThreshold
 from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
 from anomalabel.localization.few_shot.model import (
@@ -144,7 +144,10 @@ def fit_few_shot(
 def _plain_texts(
     source: TextSource | None, config: AnatomyConfig, encoder: PatchEncoder
 ) -> tuple[ClassTexts | None, list[str]]:
-    """The texts' vectors, unless the part is off or the text tower does not know the words."""
+    """The texts' vectors, unless the part is off or the text tower does not know most of the texts.
+
+    Single texts with words that it never saw are left out: a synonym must not silence the others.
+    """
     if not config.few_shot.text or source is None:
         return None, []
     if encoder.text_level is None:
@@ -155,6 +158,9 @@ def _plain_texts(
     unknown = source.model.unknown_words((*source.prompts.positive, *source.prompts.negative))
     if not unknown:
         return source.plain(), []
+    known = _known(source)
+    if known is not None:
+        return known.plain(), [f"Texts with words that the model never saw are left out: {', '.join(unknown)}."]
     never = f"the model {source.model.identity.name} never saw the words {', '.join(unknown)}."
     if not (config.few_shot.bank or config.few_shot.learns):
         raise ConfigError(
@@ -162,6 +168,17 @@ def _plain_texts(
             "Turn few_shot.bank or few_shot.alignment on in the config, or choose another model.",
         )
     return None, [f"The text part is left out: {never}"]
+
+
+def _known(source: TextSource) -> TextSource | None:
+    """The texts all of whose words are known; None where that is less than a third of either side's."""
+    sides = {}
+    for side in ("positive", "negative"):
+        texts = getattr(source.prompts, side)
+        sides[side] = tuple(text for text in texts if not source.model.unknown_words((text,)))
+        if 3 * len(sides[side]) < max(len(texts), 1):
+            return None
+    return TextSource(source.model, PromptTexts(**sides))
 
 
 def _learn_heads(
