@@ -198,5 +198,5 @@ def test_another_methods_model_is_refused(train, pipeline, sick, request_of, tmp
 
 def test_other_methods_do_not_take_a_trained_folder_for_an_encoder(train, pipeline, sick, request_of, few_shot_files):
     train()
-    with pytest.raises(ModelError, match="open_clip_config.json"):
+    with pytest.raises(ModelError, match=r"open_clip_config\.json"):
         pipeline.detect(sick, request_of(method="clap", config=str(few_shot_files.config)))

@@ -9,7 +9,6 @@ import torch
 from anomalabel.errors import Cancelled
 from anomalabel.learning.planted_check import check_on_planted
 
-
 PLANTS = {"cutpaste": 1, "gaussian_intensity": 1, "source_deformation": 0, "identity": 1}
 MANY = {"epochs": 3, "learning_rate": 0.01, "views": 12}
 
