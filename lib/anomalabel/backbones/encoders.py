@@ -6,7 +6,7 @@ import threading
 
 import torch
 
-from anomalabel.backbones.device import Precision, choose_device
+from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import load_model
 from anomalabel.backbones.patch_encoders import TIMM_PREFIX, PatchEncoder, load_patch_encoder, patch_encoder_of
@@ -42,6 +42,11 @@ class NamedEncoders:
     def device(self) -> torch.device:
         """Where they run."""
         return choose_device(self._device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision that the image towers compute in."""
+        return choose_dtype(self.device, self._precision)
 
     def image_text_model(self) -> ImageTextModel:
         """The image-text model.

@@ -25,6 +25,7 @@ def episodes(
     steps: Annotated[int | None, typer.Option(min=1, help="Outer steps.")] = None,
     inner_steps: Annotated[int | None, typer.Option(min=1, help="Steps of adaptation within a task.")] = None,
     inner_rate: Annotated[float | None, typer.Option(help="Rate of adaptation, above 0.")] = None,
+    first_order: Annotated[bool, typer.Option("--first-order", help="Leave second derivatives out: faster.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of images, views, tasks and first weights.")] = 0,
     device: Device = "auto",
 ) -> None:
@@ -38,7 +39,7 @@ def episodes(
     from anomalabel.outputs import check_file, make_folder
     from anomalabel.training.learned_start import save_start
 
-    given = {"steps": steps, "inner_steps": inner_steps, "inner_rate": inner_rate}
+    given = {"steps": steps, "inner_steps": inner_steps, "inner_rate": inner_rate, "first_order": first_order}
     training = {name: value for name, value in given.items() if value is not None}
     values: dict[str, Any] = {"backbone": model, "shots": shots, "seed": seed, "training": training}
     request = parse_settings(EpisodesTraining, values, "the command line")

@@ -31,6 +31,8 @@ class TrainableEncoders(Protocol):
     def name(self) -> str: ...
     @property
     def device(self) -> torch.device: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
     def image_text_model(self) -> ImageTextModel: ...
     def patch_encoder(self) -> PatchEncoder: ...
 
@@ -83,6 +85,6 @@ class EncodedImages:
 
 def stored_features(encoders: TrainableEncoders) -> PatchStore:
     """The user's cache of features on disk, with memory before it."""
-    model = encoders.patch_encoder()
-    computed = f"{encoders.device.type} {getattr(model, 'dtype', '')} torch {torch.__version__}"
+    hardware = f"{encoders.device.type} {torch.backends.cpu.get_cpu_capability()}"
+    computed = f"{hardware} {encoders.dtype} torch {torch.__version__}"
     return LayeredFeatureStore(FeatureStore(), DiskFeatureStore(computed, device=encoders.device))

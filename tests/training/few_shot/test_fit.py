@@ -203,6 +203,18 @@ def test_texts_that_the_tower_does_not_know_are_left_out_and_said(bench):
     assert bench.fit().warnings == ()
 
 
+def test_single_texts_with_unknown_words_are_left_out_and_the_others_stay(bench):
+    source = bench.source
+    positive = (*source.prompts.positive, "cyst of the spleen")
+    told = bench.fit(source=TextSource(source.model, source.prompts.model_copy(update={"positive": positive})))
+    assert told.warnings == ("Texts with words that the model never saw are left out: cyst, of, spleen, the.",)
+    assert torch.equal(told.model.texts.diseased, source.plain().diseased)
+    # One of four is less than a third.
+    positive = ("brain lesion", "cyst", "spleen", "kidney")
+    silent = bench.fit(source=TextSource(source.model, source.prompts.model_copy(update={"positive": positive})))
+    assert silent.model.texts is None
+
+
 def test_nothing_left_to_score_with_is_said(bench):
     source = bench.source
     foreign = TextSource(source.model, source.prompts.model_copy(update={"positive": ("spleen",)}))
