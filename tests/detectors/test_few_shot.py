@@ -13,7 +13,7 @@ from anomalabel.backbones.text_adapter import TextAdapter, read_text_adapter, wr
 from anomalabel.config import DetectionRequest
 from anomalabel.detectors.base import PreparedImage, no_progress
 from anomalabel.detectors.few_shot import FewShotDetector, shot_of
-from anomalabel.detectors.registry import BuildContext, build_detector, learn_few_shot, texts_of
+from anomalabel.detectors.registry import BuildContext, build_detector, learn_few_shot, learned_before, texts_of
 from anomalabel.errors import Cancelled, ConfigError, ImageReadError, ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import FeatureStore
@@ -234,3 +234,25 @@ def test_the_texts_are_the_templates_or_what_a_request_says(bench):
     assert asked.negative == texts.negative
     only = bench.make(standard_templates=False)
     assert texts_of("few_shot", only) == PromptTexts(positive=("glioma tumor",), negative=("healthy brain",))
+
+
+def test_results_hang_on_the_content_of_the_files_that_a_config_names(bench, knowing_clip_folder, tmp_path):
+    files = {name: tmp_path / name for name in ("adapter", "start")}
+    for path in files.values():
+        path.write_bytes(b"first")
+    settings = bench.make(
+        language_adapter={"path": str(files["adapter"])},
+        episodes={"path": str(files["start"])},
+        distillation={"enabled": True, "teacher": str(knowing_clip_folder)},
+    ).few_shot
+    before = learned_before("few_shot", settings)
+    assert set(before) == {"language_adapter", "episodes", "teacher"}
+    assert before["teacher"] == bench.encoder.identity.weights_sha256
+    for name, key in (("adapter", "language_adapter"), ("start", "episodes")):
+        files[name].write_bytes(b"other")
+        assert learned_before("few_shot", settings)[key] != before[key]
+    assert learned_before("normal_bank", settings) == {}
+    assert learned_before("few_shot", bench.make().few_shot) == {}
+    files["start"].unlink()
+    with pytest.raises(ModelError, match=r"few_shot.episodes; there is no such file"):
+        learned_before("few_shot", settings)

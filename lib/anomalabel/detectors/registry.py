@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from anomalabel.backbones.image_text import ImageTextModel
-from anomalabel.backbones.loading import load_model
+from anomalabel.backbones.loading import find_model_folder, find_weights, load_model, sha256_of
 from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
 from anomalabel.backbones.text_adapter import read_text_adapter, with_text_adapter
 from anomalabel.config import AnatomyConfig, DetectionRequest, FewShotSettings, Method
@@ -19,7 +19,7 @@ from anomalabel.detectors.clap import ClapDetector
 from anomalabel.detectors.few_shot import FewShotDetector, shot_of
 from anomalabel.detectors.intensity import IntensityDetector
 from anomalabel.detectors.normal_bank import NormalBankDetector
-from anomalabel.errors import ConfigError
+from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import PatchStore
 from anomalabel.prompts.ontology import Ontology
@@ -144,6 +144,26 @@ def learn_few_shot(context: BuildContext, watch: Watch) -> FewShotFit:
         watch("encoding healthy images", number, len(context.healthy))
         shots.append(shot_of(image, encoder, config, context.features))
     return fit_few_shot(shots, encoder, source, config, context.seed, watch, context.features, teacher)
+
+
+def learned_before(method: Method, settings: FewShotSettings) -> dict[str, str]:
+    """Hashes of the files that the settings name and whose content decides what a method says.
+
+    Raises:
+        ModelError: one is not there.
+    """
+    if method != "few_shot":
+        return {}
+    adapter, start = settings.language_adapter.path, settings.episodes.path
+    files = {
+        name: Path(path) for name, path in (("language_adapter", adapter), ("episodes", start)) if path is not None
+    }
+    if settings.distillation.enabled and settings.distillation.teacher is not None:
+        files["teacher"] = find_weights(find_model_folder(settings.distillation.teacher))
+    for name, path in files.items():
+        if not path.is_file():
+            raise ModelError(f"The config names {path} in few_shot.{name}; there is no such file.", "Correct the path.")
+    return {name: sha256_of(path) for name, path in files.items()}
 
 
 def adapted_model(model: ImageTextModel, settings: FewShotSettings) -> ImageTextModel:

@@ -14,7 +14,7 @@ import numpy as np
 
 from anomalabel.config import AnatomyConfig, Method
 from anomalabel.detectors.base import CalibratedDetector, Detection, Detector, no_progress
-from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
+from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector, learned_before
 from anomalabel.errors import ImageReadError, ModelError
 from anomalabel.evaluation.calibration import HealthyOutcome, folds_of, thresholds_from
 from anomalabel.evaluation.cases import EvaluationCase, Thresholds
@@ -290,6 +290,7 @@ class MethodRunner:
                 "config": config.model_dump_json(),
                 "weights": self.identity.model_dump_json(),
                 "prompts": prompts,
+                "learned_before": learned_before(self.method, config.few_shot),
                 "seed": self._request.seed,
                 "device": self._request.device,
             }

@@ -56,7 +56,7 @@ class EpisodicTraining(Settings):
     steps: int = Field(default=300, ge=1, description="outer steps, E of the algorithm")
     tasks: int = Field(default=4, ge=1, description="tasks an outer step")
     inner_rate: float = Field(default=0.05, gt=0, description="alpha")
-    inner_steps: int = Field(default=1, ge=1, description="adaptation steps on the support; more cost as many times more")
+    inner_steps: int = Field(default=1, ge=1, description="adaptation steps on the support; each costs as much")
     outer_rate: float = Field(default=1e-3, gt=0, description="beta")
     optimiser: Literal["adam", "descent"] = Field(
         default="adam", description="of the outer step; descent is the paper's own, the sum over tasks times beta"
