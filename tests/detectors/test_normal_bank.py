@@ -9,10 +9,10 @@ import torch.nn.functional as functional
 
 from anomalabel.config import AnatomyConfig, ForegroundSettings, NormalBankSettings, PreprocessingSettings, load_config
 from anomalabel.detectors.base import PreparedImage, no_progress
-from anomalabel.detectors.normal_bank import NormalBankDetector, fill_unseen, highest_mean
+from anomalabel.detectors.normal_bank import NormalBankDetector
 from anomalabel.errors import Cancelled, ImageReadError
 from anomalabel.finding import ModelIdentity
-from anomalabel.localization.patch_features import FeatureStore
+from anomalabel.localization.patch_features import FeatureStore, slice_score
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
 
@@ -117,8 +117,8 @@ def test_the_image_score_is_the_mean_of_the_farthest_patches(shots):
         for share in (1e-6, 0.25, 1)
     ]
     assert scores[0] > scores[1] > scores[2]
-    assert highest_mean(np.arange(10, dtype=np.float32), 0.3) == 8
-    assert highest_mean(np.array([4, 1], dtype=np.float32), 0.01) == 4
+    assert slice_score(np.arange(10, dtype=np.float32)[None], 0.3) == 8
+    assert slice_score(np.array([[4, np.nan, 1]], dtype=np.float32), 0.01) == 4
 
 
 def test_a_volumes_score_is_its_worst_slices_and_a_healthy_volume_gives_spread_slices(shots):
@@ -152,14 +152,3 @@ def test_an_image_without_a_seen_patch_is_an_error(shots):
     nothing = fabric(0, seen=np.zeros((1, SIDE, SIDE), dtype=bool))
     with pytest.raises(ImageReadError, match="No patch of the image"):
         detect(NormalBankDetector(TextureEncoder(), shots, config(), 0), nothing)
-
-
-def test_unseen_patches_take_their_nearest_neighbours_value():
-    values = np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32)
-    seen = np.array([[True, False, False], [False, False, True]])
-    filled = fill_unseen(np.where(seen, values, np.nan).astype(np.float32), seen)
-    assert filled[0, 0] == 1
-    assert filled[1, 2] == 6
-    assert filled[0, 2] == 6
-    assert filled[1, 0] == 1
-    assert np.isfinite(filled).all()

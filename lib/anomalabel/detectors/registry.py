@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 
 from anomalabel.backbones.image_text import ImageTextModel
-from anomalabel.backbones.loading import find_model_folder, find_weights, load_model, sha256_of
+from anomalabel.backbones.loading import find_model_folder, find_weights, load_model
 from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
 from anomalabel.backbones.text_adapter import read_text_adapter, with_text_adapter
 from anomalabel.config import AnatomyConfig, DetectionRequest, FewShotSettings, Method
@@ -21,6 +21,7 @@ from anomalabel.detectors.intensity import IntensityDetector
 from anomalabel.detectors.normal_bank import NormalBankDetector
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts
+from anomalabel.io.content import file_sha256
 from anomalabel.localization.patch_features import PatchStore
 from anomalabel.prompts.ontology import Ontology
 from anomalabel.prompts.render import render_prompts
@@ -163,7 +164,7 @@ def learned_before(method: Method, settings: FewShotSettings) -> dict[str, str]:
     for name, path in files.items():
         if not path.is_file():
             raise ModelError(f"The config names {path} in few_shot.{name}; there is no such file.", "Correct the path.")
-    return {name: sha256_of(path) for name, path in files.items()}
+    return {name: file_sha256(path) for name, path in files.items()}
 
 
 def adapted_model(model: ImageTextModel, settings: FewShotSettings) -> ImageTextModel:
