@@ -9,7 +9,7 @@ import pytest
 
 from anomalabel.backbones.encoders import GivenEncoders
 from anomalabel.config import ForegroundSettings, Method, PreprocessingSettings, load_config
-from anomalabel.detectors.base import PreparedImage, no_progress
+from anomalabel.detectors.base import CalibratedDetector, PreparedImage, no_progress
 from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import PromptTexts
@@ -45,8 +45,10 @@ def test_every_method_answers_on_the_images_grid(context, method):
     assert np.isfinite(detection.anomaly_map).all()
     assert float(np.ptp(detection.anomaly_map)) > 0
     assert np.isfinite(detection.image_score)
-    assert (detection.prompt_specificity is not None) == BUILDERS[method].uses_prompts
-    assert detector.identity.name == ("none" if method == "intensity" else "tiny")
+    assert (detection.prompt_specificity is not None) == (method in {"clap", "plp"})
+    assert (detection.pixel_threshold is not None) == isinstance(detector, CalibratedDetector)
+    assert isinstance(detector, CalibratedDetector) == BUILDERS[method].calibrates
+    assert detector.identity.name == {"intensity": "none", "few_shot": "few_shot on tiny"}.get(method, "tiny")
 
 
 def test_clap_and_plp_differ_as_methods(context):
