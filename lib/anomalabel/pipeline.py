@@ -24,7 +24,7 @@ from anomalabel.io.read import read_volume
 from anomalabel.localization.findings import extract_findings
 from anomalabel.preprocessing.prepare import prepare_volume
 from anomalabel.preprocessing.slices import slice_positions
-from anomalabel.trained_detectors import TrainedDetectors
+from anomalabel.trained_detectors import LoadedModel, TrainedDetectors
 from anomalabel.volume import FloatArray, Volume
 
 
@@ -90,8 +90,9 @@ class DetectionPipeline:
             AnomaLabelError: no healthy images where the method needs them, one that cannot be read, or a bad config,
                 prompt or model.
         """
-        if self._trained.description(request) is not None:
-            return self._trained.detector(request)
+        trained = self._trained.find(request)
+        if trained is not None:
+            return trained.detector
         config = apply_request(load_config(request.config), request)
         builder = BUILDERS[request.method]
         prompts = texts_of(request.method, config, request)
@@ -132,8 +133,9 @@ class DetectionPipeline:
         Raises:
             AnomaLabelError: bad image, config, prompt or model; says what to do.
         """
-        config = self._config(request)
-        return self._detect(read_volume(source, series_uid), config, request, progress, detector)
+        trained = self._trained.find(request)
+        config = apply_request(load_config(request.config) if trained is None else trained.description.config, request)
+        return self._detect(read_volume(source, series_uid), config, request, progress, detector, trained)
 
     def _detect(
         self,
@@ -142,11 +144,11 @@ class DetectionPipeline:
         request: DetectionRequest,
         progress: Progress | None = None,
         detector: Detector | None = None,
+        trained: LoadedModel | None = None,
     ) -> DetectionResult:
-        trained = self._trained.description(request)
-        prompts = texts_of(request.method, config, request) if trained is None else trained.prompts
+        prompts = texts_of(request.method, config, request) if trained is None else trained.description.prompts
         if detector is None:
-            detector = self._trained.detector(request) if trained else self._untrained(config, prompts, request)
+            detector = trained.detector if trained else self._untrained(config, prompts, request)
         image = prepare_image(volume, config)
         detection = detector.detect(image.prepared, image.affine_ras, image.positions, progress or no_progress)
         if not np.isfinite(detection.anomaly_map).any():
@@ -157,11 +159,6 @@ class DetectionPipeline:
             unknown = self.encoders(request.backbone).image_text_model().unknown_words(texts)
         report = _report(volume, config, request, prompts, detector.identity, unknown, detection)
         return DetectionResult(volume, detection.anomaly_map, report, detection.uncertainty_map)
-
-    def _config(self, request: DetectionRequest) -> AnatomyConfig:
-        """The config of a request; of a trained model the one it was trained with."""
-        trained = self._trained.description(request)
-        return apply_request(load_config(request.config) if trained is None else trained.config, request)
 
     def _untrained(self, config: AnatomyConfig, prompts: PromptTexts, request: DetectionRequest) -> Detector:
         context = BuildContext(config, prompts, self.encoders(request.backbone), seed=request.seed)

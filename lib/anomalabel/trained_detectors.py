@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from anomalabel.backbones.encoders import NamedEncoders
@@ -27,6 +28,14 @@ TRAINED_METHODS = frozenset({"few_shot"})
 """Methods whose `backbone` may be the folder of a trained model."""
 
 
+@dataclass(frozen=True)
+class LoadedModel:
+    """A trained model with its description, both from one reading of its folder."""
+
+    description: TrainedModel
+    detector: Detector
+
+
 class TrainedDetectors:
     """Loads trained models when they are first asked for, and again when training has put another in their place.
 
@@ -36,49 +45,30 @@ class TrainedDetectors:
 
     def __init__(self, encoders: Callable[[str], NamedEncoders]) -> None:
         self._encoders = encoders
-        self._loaded: dict[str, tuple[str, Detector]] = {}
+        self._loaded: dict[str, LoadedModel] = {}
         self._loading = threading.Lock()
 
-    def description(self, request: DetectionRequest) -> TrainedModel | None:
-        """What the model that a request names says about itself; None where the request names an encoder.
+    def find(self, request: DetectionRequest) -> LoadedModel | None:
+        """The trained model that a request names; None where it names an encoder.
 
         Raises:
-            ModelError: the folder's model cannot be used.
+            ModelError: the folder's model cannot be used, or its encoder is another one now.
             ConfigError: the request asks for another config, or for texts, which are part of what was learned.
         """
         folder = Path(request.backbone)
         if request.method not in TRAINED_METHODS or not _holds_trained_model(folder):
             return None
-        model = read_description(folder)
-        if request.config != model.config.name and load_config(request.config).name != model.config.name:
-            raise ConfigError(
-                f"The model in {request.backbone} was trained for {model.config.name}, the request is about "
-                f"{request.config}.",
-                f"Ask with --config {model.config.name}, or train a model for {request.config}.",
-            )
-        if request.positive is not None or request.negative is not None:
-            raise ConfigError(
-                "The texts of a trained model are part of what it learned.",
-                "Leave them out, or train with these texts.",
-            )
-        return model
-
-    def detector(self, request: DetectionRequest) -> Detector:
-        """The detector of the model in the folder that a request names.
-
-        Raises:
-            ModelError: the model cannot be used, or its encoder is another one now.
-        """
-        folder = Path(request.backbone)
+        _require_fit(request, read_description(folder))
         with self._loading:
             key = str(folder.resolve())
             known = self._loaded.get(key)
-            if known is None or known[0] != read_description(folder).weights_sha256:
+            if known is None or known.description.weights_sha256 != read_description(folder).weights_sha256:
                 known = self._load(folder)
                 self._loaded[key] = known
-            return known[1]
+        _require_fit(request, known.description)
+        return known
 
-    def _load(self, folder: Path) -> tuple[str, Detector]:
+    def _load(self, folder: Path) -> LoadedModel:
         description, tensors = read_model_folder(folder)
         encoders = self._encoders(description.encoder)
         encoder = encoders.patch_encoder()
@@ -88,7 +78,22 @@ class TrainedDetectors:
         detector = FewShotDetector(
             encoder, model, calibration, description.config, identity, warnings=description.warnings
         )
-        return description.weights_sha256, detector
+        return LoadedModel(description, detector)
+
+
+def _require_fit(request: DetectionRequest, model: TrainedModel) -> None:
+    """Raise ConfigError where a request asks for another config, or for texts."""
+    if request.config != model.config.name and load_config(request.config).name != model.config.name:
+        raise ConfigError(
+            f"The model in {request.backbone} was trained for {model.config.name}, the request is about "
+            f"{request.config}.",
+            f"Ask with --config {model.config.name}, or train a model for {request.config}.",
+        )
+    if request.positive is not None or request.negative is not None:
+        raise ConfigError(
+            "The texts of a trained model are part of what it learned.",
+            "Leave them out, or train with these texts.",
+        )
 
 
 def _holds_trained_model(folder: Path) -> bool:

@@ -185,6 +185,12 @@ class FewShotSettings(Settings):
     def _sensible(self) -> FewShotSettings:
         if not self.learns and (self.simclr.enabled or self.distillation.enabled):
             raise ValueError("simclr and distillation help what learns: turn on alignment, prompts or refinement")
+        if self.simclr.enabled and self.tasks.identity == 0:
+            raise ValueError("simclr compares healthy views: give tasks.identity a share")
+        if self.episodes.path is not None and (
+            self.prompts.enabled or self.simclr.enabled or self.distillation.enabled
+        ):
+            raise ValueError("a start from episodes replaces the epochs: turn prompts, simclr and distillation off")
         if not (self.bank or self.text or self.learns):
             raise ValueError("bank, text and everything that learns are off: nothing is left to score with")
         if any(scale < 1 or scale % 2 == 0 for scale in self.scales) or len(set(self.scales)) < len(self.scales):
