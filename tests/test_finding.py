@@ -60,6 +60,7 @@ def test_keys_of_the_schema():
         "image_score",
         "calibrated",
         "threshold",
+        "image_threshold",
         "prompt_specificity",
         "nonfinite_voxels",
         "spacing_known",

@@ -16,7 +16,7 @@ from monailabel_app.reviews.event import Review
 @pytest.fixture
 def app(studies: Path, pipeline: Any, training: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr("monailabel_app.app.build_pipeline", lambda configuration: pipeline)
-    monkeypatch.setattr("monailabel_app.trainers.few_shot_localization.train_with_library", training)
+    monkeypatch.setattr("monailabel_app.trainers.few_shot_localization.train_few_shot", training)
     folder = Path(monailabel_app.__file__).parent
     return app_instance(str(folder), str(studies), {"backbones": "embedded, biomedclip"})
 
@@ -47,9 +47,10 @@ def test_bad_parameters_are_an_http_error_with_the_reason(app: Any) -> None:
 def test_it_trains_in_the_process_that_monailabel_starts_for_it(app: Any, training: Any) -> None:
     app.reviews.add("head", Review(reviewer="A", action="case_normal"))
     # The stock plugin sends its whole table, combo boxes as lists with the choice first.
-    table = {"config": ["liver_ct", "brain_mri"], "backbone": ["biomedclip", "embedded"], "shots": 1, "healthy": ""}
+    table = {"config": ["liver_ct", "brain_mri"], "backbone": ["biomedclip", "embedded"], "shots": 2, "healthy": ""}
     report = app.train({"model": "few_shot_localization", "gpus": "all", **table})
-    assert report["shots_used"] == ["head.nii.gz"]
+    assert report["shots_used"] == 1
+    assert list(report["images"]) == ["head.nii.gz"]
     assert training.calls[0]["encoders"] == "encoders of biomedclip"
     assert app.info()["models"]["few_shot_localization"]["config"]["trained"] == ["liver_ct"]
 

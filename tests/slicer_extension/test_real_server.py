@@ -169,7 +169,7 @@ def test_the_panel_shows_what_a_trained_model_says_and_how_sure_it_is(
         assert "4 held-out healthy images" in ui.imageScoreLabel.text()
         assert same_grid(run.uncertainty, run.source)
         i, j, _k = run.report.findings[0].peak_index
-        assert (planted[j - 8 : j + 9, i - 8 : i + 9] == 250).any()
+        assert (planted[max(j - 8, 0) : j + 9, max(i - 8, 0) : i + 9] == 250).any()
         assert ui.findingsTable.item(0, 2).text() == f"{run.report.findings[0].uncertainty:.2f}"
         assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
         ui.uncertaintyCheck.setChecked(True)
