@@ -301,7 +301,8 @@ def test_three_files_for_a_scan(detect, scan, tmp_path):
     assert heatmap.GetSize() == source.GetSize()
     for fact in ("GetSpacing", "GetOrigin", "GetDirection"):
         np.testing.assert_allclose(getattr(heatmap, fact)(), getattr(source, fact)(), atol=1e-5)
-    assert f"scan.nii.gz: {len(report['findings'])} findings, {out / 'scan.overlay.png'}" in run.out
+    score = f"image score {report['image_score']:.2f}, not calibrated"
+    assert f"scan.nii.gz: {score}; {len(report['findings'])} findings, {out / 'scan.overlay.png'}" in run.out
     for warning in report["warnings"]:
         assert warning in run.out
 

@@ -58,13 +58,36 @@ def assert_refused(run: Run, *words: str) -> None:
         assert word in run.err
 
 
+def test_a_name_that_means_no_image_is_refused(anomalabel, options, tmp_path):
+    run = anomalabel("train", "few-shot", *options, "--abnormal", "nosuch")
+    assert_refused(run, "--abnormal nosuch names no image")
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_model_that_is_not_there_is_named(anomalabel, few_shot_files, tmp_path):
+    image = few_shot_files.healthy / "2.png"
+    run = anomalabel(
+        "detect",
+        image,
+        "--method",
+        "few_shot",
+        "--model",
+        tmp_path / "nomodel",
+        "--out",
+        tmp_path,
+        "--config",
+        few_shot_files.config,
+    )
+    assert_refused(run, "There is no model", "nomodel")
+
+
 def test_train_then_detect(anomalabel, options, few_shot_files, tmp_path):
     shutil.copy(few_shot_files.healthy / "2.png", few_shot_files.healthy / "twin.png")
     trained = anomalabel("train", "few-shot", *options, "--abnormal", "5")
     assert (trained.code, trained.err) == (0, "")
     description = read_description(tmp_path / "model")
     assert "left out: twin.png: it is the same image as 2.png" in trained.out
-    assert "left out: 5.png: reviews call it abnormal" in trained.out
+    assert "left out: 5.png: it is named as abnormal" in trained.out
     assert f"learned from 6 healthy images: {', '.join(one.name for one in description.healthy)}" in trained.out
     for threshold in description.thresholds.values():
         assert f"threshold, {threshold.rule}" in trained.out

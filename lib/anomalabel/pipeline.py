@@ -14,6 +14,8 @@ from anomalabel.attention.clap import region_threshold
 from anomalabel.backbones.device import Precision, choose_device
 from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.image_text import ImageTextModel
+from anomalabel.backbones.loading import find_model_folder
+from anomalabel.backbones.patch_encoders import TIMM_PREFIX
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
 from anomalabel.detectors import Detection, Progress
 from anomalabel.detectors.base import Detector, PreparedImage, no_progress
@@ -98,6 +100,8 @@ class DetectionPipeline:
         prompts = texts_of(request.method, config, request)
         told = progress or no_progress
         needed = tuple(healthy) if builder.needs_healthy else ()
+        if builder.needs_healthy and not needed and not request.backbone.startswith(TIMM_PREFIX):
+            find_model_folder(request.backbone)
         shots = []
         for done, path in enumerate(needed):
             told(done, len(needed))

@@ -190,3 +190,29 @@ def test_any_name_may_stand_in_the_title(tmp_path, name):
     anomaly_map = heat((1, 20, 20), (slice(0, 1), slice(5, 9), slice(5, 9)), (0, 6, 6))
     assert write(tmp_path / "o.png", bright((1, 20, 20), dims=2), anomaly_map, name=name).size
     assert [path.name for path in tmp_path.iterdir()] == ["o.png"]
+
+
+def test_the_image_score_is_told_beside_its_threshold():
+    told = {
+        "image": "a",
+        "method": "few_shot",
+        "model": {"name": "m", "weights_sha256": "0" * 64},
+        "config": "c",
+        "prompts": {"positive": [], "negative": []},
+        "image_score": 3.1,
+        "calibrated": True,
+        "threshold": {"value": 2.0, "rule": "r"},
+        "image_threshold": {"value": 2.4, "rule": "r"},
+        "prompt_specificity": None,
+        "nonfinite_voxels": 0,
+        "spacing_known": True,
+        "heatmap": {"grid": (4, 4, 1), "min": 0.0, "max": 3.5},
+        "findings": [],
+    }
+    report = FindingsReport(**told)
+    assert verdict(report) == "image score 3.10, ABOVE the healthy images' threshold of 2.40"
+    low = report.model_copy(update={"image_score": 2.4})
+    assert verdict(low) == "image score 2.40, not above the healthy images' threshold of 2.40"
+    assert verdict(low.model_copy(update={"image_threshold": None, "calibrated": False})).endswith(
+        "2.40, not calibrated"
+    )

@@ -183,8 +183,8 @@ def test_what_reviews_call_abnormal_is_left_out_by_name(train):
     report = train(shots=8, abnormal=frozenset({"3", "7.png"}))
     assert not {"3.png", "7.png"} & set(report.images)
     assert {(one.image, one.reason) for one in report.left_out} == {
-        ("3.png", "reviews call it abnormal"),
-        ("7.png", "reviews call it abnormal"),
+        ("3.png", "it is named as abnormal"),
+        ("7.png", "it is named as abnormal"),
     }
     with pytest.raises(ConfigError, match="8 healthy images"):
         train(shots=9, abnormal=frozenset({"3", "7.png"}))

@@ -74,8 +74,8 @@ def test_abnormal_images_and_their_copies_are_left_out_and_named(pictures, name)
     healthy = choose_healthy([*pictures, copy], 11, 0, frozenset({named, "not there"}))
     assert not {copy, pictures[4]} & set(healthy.chosen)
     assert reasons(healthy) == {
-        "4.png": "reviews call it abnormal",
-        "0_copy.png": "it is a copy of 4.png, which reviews call abnormal",
+        "4.png": "it is named as abnormal",
+        "0_copy.png": "it is a copy of 4.png, which is named as abnormal",
     }
 
 
@@ -136,7 +136,7 @@ def test_too_few_say_how_many_and_why(pictures):
     with pytest.raises(ConfigError) as raised:
         choose_healthy(pictures[:5], 4, 0, frozenset({"1", "2"}))
     assert raised.value.cause.startswith("2 healthy images can be learned from, and 4 shots are wanted. Left out: ")
-    assert "1.png: reviews call it abnormal; 2.png: reviews call it abnormal; 0.png: " in raised.value.cause
+    assert "1.png: it is named as abnormal; 2.png: it is named as abnormal; 0.png: " in raised.value.cause
     assert raised.value.remedy == "Ask for at most 2 shots, or give more healthy images."
     with pytest.raises(ConfigError, match=r"0 healthy images .* Give more healthy images\."):
         choose_healthy([], 4, 0)

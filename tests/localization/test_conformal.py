@@ -86,9 +86,9 @@ def test_rules_in_words():
         "false positives are promised, for healthy images like these"
     )
     mean = ConformalThreshold.of(np.arange(16.0), 0.05, "mean", [0, 1] * 8)
-    assert "at most 44.4 % false positives are promised, since several models judge; 11.8 % are expected" in mean.rule
-    assert "no false-positive rate is promised" in ConformalThreshold.of(np.arange(16.0), 0.05, "refitted").rule
-    assert "no false-positive rate is promised" in ConformalThreshold.of([1, 2], 0.05, "mean", [0, 1]).rule
+    assert "11.8 % of healthy images like these are expected to lie above (at most 44.4 %" in mean.rule
+    assert "none is promised" in ConformalThreshold.of(np.arange(16.0), 0.05, "refitted").rule
+    assert "none is promised" in ConformalThreshold.of([1, 2], 0.05, "mean", [0, 1]).rule
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def detect(
     device: Device = "auto",
 ) -> None:
     """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
+    from anomalabel.explain.overlay import verdict
     from anomalabel.io.listing import list_images
     from anomalabel.outputs import check_folder, check_stems, output_paths, write_result
     from anomalabel.pipeline import DetectionPipeline
@@ -113,8 +114,9 @@ def detect(
                 continue
             paths = output_paths(out, image)
             write_result(result, paths)
-            say(f"{result.report.image}: {len(result.report.findings)} findings, {paths.overlay}")
-            for warning in result.report.warnings:
+            report = result.report
+            say(f"{report.image}: {verdict(report)}; {len(report.findings)} findings, {paths.overlay}")
+            for warning in report.warnings:
                 say(f"  {warning}", "yellow")
     if refused:
         causes = " ".join(error.cause for error in refused)

@@ -118,7 +118,7 @@ def build_detector(method: Method, context: BuildContext) -> Detector:
     if builder.needs_healthy and not context.healthy:
         raise ConfigError(
             f"The method {method} learns from healthy images and none was given.",
-            "Name a folder of healthy images of the same kind with --healthy.",
+            "Name a folder of healthy images of the same kind with --healthy, or a trained model with --model.",
         )
     return builder.build(context)
 

@@ -23,6 +23,10 @@ from anomalabel.volume import FloatArray, Volume
 
 COLOUR_MAP = "inferno"
 OPACITY = 0.55
+CALIBRATED_SPAN = 4.0
+"""Map values above the threshold, standard deviations of healthy patches, over which calibrated colours run: the same
+for all images, so that a faint finding looks faint."""
+
 SHOWN_BOXES = 5
 """Boxes drawn: the highest-scoring ones that the shown slice cuts."""
 
@@ -30,8 +34,8 @@ SHOWN_BOXES = 5
 def write_overlay(path: Path, volume: Volume, anomaly_map: FloatArray, report: FindingsReport) -> None:
     """Write a PNG: each plane through the map's peak, the image alone above, heatmap and boxes below.
 
-    A 2-D image has one column. Only what lies above the threshold is coloured; the scale is the map's own unless the
-    report is calibrated, and the title says which.
+    A 2-D image has one column. Only what lies above the threshold is coloured; the scale is the map's own, or the
+    same for all images where the report is calibrated.
     """
     peak = np.unravel_index(int(np.nanargmax(anomaly_map)), anomaly_map.shape)
     positions = _positions_through(volume, anomaly_map, tuple(int(index) for index in peak))
@@ -42,14 +46,30 @@ def write_overlay(path: Path, volume: Volume, anomaly_map: FloatArray, report: F
         _draw(axes[1, column], volume, anomaly_map, report, position)
     figure.suptitle(
         f"{Path(report.image).name}: {report.method}, {report.model.name}, {report.config}\n"
-        f"image score {report.image_score:.2f}, {'calibrated' if report.calibrated else 'not calibrated'}; "
-        "not for clinical use",
+        f"{verdict(report)}; not for clinical use",
         color="white",
         fontsize=10,
         parse_math=False,
     )
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png", facecolor="black")
+
+
+def verdict(report: FindingsReport) -> str:
+    """The image score in words, beside its threshold where the method has one."""
+    score = f"image score {report.image_score:.2f}"
+    if report.image_threshold is None:
+        return f"{score}, {'calibrated' if report.calibrated else 'not calibrated'}"
+    limit = report.image_threshold.value
+    above = report.image_score > limit
+    return f"{score}, {'ABOVE' if above else 'not above'} the healthy images' threshold of {limit:.2f}"
+
+
+def _brightest(report: FindingsReport) -> float:
+    """The map value of the brightest colour."""
+    if report.calibrated:
+        return report.threshold.value + CALIBRATED_SPAN
+    return max(report.heatmap.max, report.threshold.value)
 
 
 def _positions_through(volume: Volume, anomaly_map: FloatArray, peak: tuple[int, ...]) -> list[SlicePosition]:
@@ -87,7 +107,7 @@ def _draw(
         shown,
         cmap=COLOUR_MAP,
         vmin=report.threshold.value,
-        vmax=max(report.heatmap.max, report.threshold.value),
+        vmax=_brightest(report),
         alpha=OPACITY,
         aspect=row_mm / column_mm,
     )

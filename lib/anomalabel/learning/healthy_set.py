@@ -158,12 +158,12 @@ def _ranked(
             left_out.append(LeftOut(path, error.cause))
     files = []
     for sha256, (first, *copies) in known.items():
-        named = [path for path in (first, *copies) if _is_named(path, abnormal)]
+        named = [path for path in (first, *copies) if is_named(path, abnormal)]
         if named:
-            left_out.append(LeftOut(named[0], "reviews call it abnormal"))
+            left_out.append(LeftOut(named[0], "it is named as abnormal"))
             others = (path for path in (first, *copies) if path != named[0])
             left_out += [
-                LeftOut(path, f"it is a copy of {named[0].name}, which reviews call abnormal") for path in others
+                LeftOut(path, f"it is a copy of {named[0].name}, which is named as abnormal") for path in others
             ]
             continue
         left_out += [LeftOut(copy, f"it is the same image as {first.name}") for copy in copies]
@@ -223,7 +223,8 @@ def _holds_boxes(path: Path) -> bool:
     return bool(lines) and all(BOX_LINE.fullmatch(line) for line in lines)
 
 
-def _is_named(path: Path, names: frozenset[str]) -> bool:
+def is_named(path: Path, names: frozenset[str]) -> bool:
+    """Whether one of the names is an image's: its file name with or without suffix, or its whole path."""
     return not names.isdisjoint({str(path), path.name, image_stem(path)})
 
 

@@ -212,8 +212,11 @@ def _in_words(promise: float, expected: float, judged_by: JudgedBy) -> str:
     if judged_by == "same":
         return f"{proven}, for healthy images like these"
     if promise >= 1:
-        proven = "no false-positive rate is promised"
-    return f"{proven}, since several models judge; {_percent(expected)} are expected for healthy images like these"
+        proven = "none is promised"
+    return (
+        f"{_percent(expected)} of healthy images like these are expected to lie above ({proven}, since each was judged "
+        "by a model that learned from the others)"
+    )
 
 
 def _percent(rate: float) -> str:
