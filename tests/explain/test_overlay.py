@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from anomalabel.explain.overlay import SHOWN_BOXES, write_overlay
+from anomalabel.explain.overlay import SHOWN_BOXES, verdict, write_overlay
 from anomalabel.finding import Finding, FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.localization.findings import extract_findings
 from anomalabel.volume import Volume

@@ -147,7 +147,7 @@ class FewShotSettings(Settings):
     """Few-shot localization: from 4 to 32 healthy images to calibrated heatmaps (method few_shot)."""
 
     bank: bool = Field(default=True, description="distance to the nearest healthy patch, beyond the paper")
-    bank_patches: int = Field(default=24_576, ge=1, description="a seeded sample of more healthy patches is kept")
+    bank_patches: int = Field(default=8_192, ge=1, description="a seeded sample of more healthy patches is kept")
     text: bool = Field(default=True, description="similarity of patches to texts for health and disease (eq. 7 to 9)")
     text_score: Literal["max", "softmax"] = Field(default="max", description="eq. 9, or its softmax variant")
     standard_templates: bool = Field(default=True, description="the method's own templates join the config's texts")

@@ -28,7 +28,7 @@ from anomalabel.training.curves import draw_curves
 from anomalabel.training.few_shot.fit import Watch
 
 NEEDED_BYTES = 1 << 26
-"""A model takes at most this: its bank of 24,576 patches of 320 channels is 31 MB."""
+"""A model takes at most this: its bank of 8,192 patches of 320 channels is 10 MB."""
 
 
 class FewShotTraining(Settings):

@@ -51,8 +51,9 @@ def abnormal_logit(patches: Tensor, healthy: Tensor, diseased: Tensor, temperatu
 
     Arguments as of `abnormal_probability`.
     """
-    similarity = cosine_similarity(patches, torch.stack([class_vector(diseased), class_vector(healthy)]))
-    return (similarity[..., 0] - similarity[..., 1]) / temperature
+    # The difference of both similarities, as one product.
+    toward = (class_vector(diseased) - class_vector(healthy)) / temperature
+    return functional.normalize(patches, dim=-1) @ toward
 
 
 def abnormal_probability(patches: Tensor, healthy: Tensor, diseased: Tensor, temperature: float) -> Tensor:

@@ -82,9 +82,11 @@ class SquareFrame:
             (..., H, W) float32, NaN where a pixel of the slice lies outside the square.
         """
         values = np.asarray(model_map, dtype=np.float32)
-        row_weights, row_inside = _bilinear_weights(*self._axis(0), values.shape[-2])
-        column_weights, column_inside = _bilinear_weights(*self._axis(1), values.shape[-1])
-        source = row_weights @ values @ column_weights.T
+        upper, lower, down, row_inside = _neighbours(*self._axis(0), values.shape[-2])
+        left, right, across, column_inside = _neighbours(*self._axis(1), values.shape[-1])
+        # Not as a product of matrices: waking a BLAS library's threads takes longer than the work.
+        rows = values[..., upper, :] * (1 - down)[:, np.newaxis] + values[..., lower, :] * down[:, np.newaxis]
+        source: FloatArray = rows[..., left] * (1 - across) + rows[..., right] * across
         if not (row_inside.all() and column_inside.all()):
             source[..., ~(row_inside[:, np.newaxis] & column_inside)] = np.nan
         return source
@@ -110,20 +112,17 @@ def _shrinking_weights(
 
 
 @lru_cache(maxsize=64)
-def _bilinear_weights(
+def _neighbours(
     length: int, spacing_mm: float, origin_mm: float, extent_mm: float, map_length: int
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(length, map_length) weights, and which of the slice's pixel centres lie inside the square."""
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float32], NDArray[np.bool_]]:
+    """For each of the slice's pixel centres its two neighbours in the map, the second one's weight, and whether it lies
+    inside the square; (length,) each."""
     place = ((np.arange(length) + 0.5) * spacing_mm - origin_mm) / extent_mm * map_length - 0.5
     inside = (place >= -0.5 - BORDER_TOLERANCE) & (place <= map_length - 0.5 + BORDER_TOLERANCE)
     place = np.clip(place, 0, map_length - 1)
-    lower = np.minimum(place.astype(int), max(map_length - 2, 0))
-    weights = np.zeros((length, map_length))
-    pixels = np.arange(length)
-    weights[pixels, lower] = 1 - (place - lower)
-    if map_length > 1:
-        weights[pixels, lower + 1] = place - lower
-    return _shared(weights), inside
+    first = np.minimum(place.astype(np.intp), max(map_length - 2, 0))
+    second = np.minimum(first + 1, map_length - 1)
+    return first, second, _shared(place - first), inside
 
 
 def _shared(weights: np.ndarray) -> NDArray[np.float32]:

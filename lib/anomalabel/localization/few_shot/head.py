@@ -15,7 +15,7 @@ from anomalabel.backbones.refinement import TokenRefinement
 from anomalabel.config import FewShotSettings
 from anomalabel.errors import ConfigError
 from anomalabel.localization.few_shot.grid import GridFeatures
-from anomalabel.localization.similarity import abnormal_logit
+from anomalabel.localization.similarity import abnormal_logit, class_vector
 
 SMALLEST_DEVIATION = 1e-6
 
@@ -135,7 +135,9 @@ class FewShotHead(nn.Module):
             healthy, diseased: (H, D) and (T, D) texts.
             temperature: tau of eq. 8.
         """
-        each = [abnormal_logit(one, healthy, diseased, temperature) for one in self.vectors(scaled, seen)]
+        # One vector for each class, here and not for each level anew.
+        of_health, of_disease = class_vector(healthy)[None], class_vector(diseased)[None]
+        each = [abnormal_logit(one, of_health, of_disease, temperature) for one in self.vectors(scaled, seen)]
         return torch.stack(each).mean(0)
 
     def forward(
