@@ -240,14 +240,14 @@ def test_results_hang_on_the_content_of_the_files_that_a_config_names(bench, kno
     files = {name: tmp_path / name for name in ("adapter", "start")}
     for path in files.values():
         path.write_bytes(b"first")
-    settings = bench.make(
-        language_adapter={"path": str(files["adapter"])},
-        episodes={"path": str(files["start"])},
-        distillation={"enabled": True, "teacher": str(knowing_clip_folder)},
-    ).few_shot
+    adapted = {"language_adapter": {"path": str(files["adapter"])}}
+    settings = bench.make(**adapted, episodes={"path": str(files["start"])}).few_shot
+    taught = bench.make(**adapted, distillation={"enabled": True, "teacher": str(knowing_clip_folder)}).few_shot
     before = learned_before("few_shot", settings)
-    assert set(before) == {"language_adapter", "episodes", "teacher"}
-    assert before["teacher"] == bench.encoder.identity.weights_sha256
+    assert set(before) == {"language_adapter", "episodes"}
+    teacher = learned_before("few_shot", taught)
+    assert set(teacher) == {"language_adapter", "teacher"}
+    assert teacher["teacher"] == bench.encoder.identity.weights_sha256
     for name, key in (("adapter", "language_adapter"), ("start", "episodes")):
         files[name].write_bytes(b"other")
         assert learned_before("few_shot", settings)[key] != before[key]
