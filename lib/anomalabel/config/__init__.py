@@ -38,7 +38,15 @@ from anomalabel.config.preprocessing import (
     WaveletDenoising,
     ZScore,
 )
-from anomalabel.config.request import BIOMEDCLIP, EMBEDDED, DetectionRequest, Method
+from anomalabel.config.reconstruction import (
+    GradientSimilarity,
+    Mosaic,
+    ReconstructionLosses,
+    ReconstructionSettings,
+    ReconstructionTraining,
+    Saliency,
+)
+from anomalabel.config.request import BIOMEDCLIP, EMBEDDED, DetectionRequest, ExtraMap, Method
 
 __all__ = [
     "BIOMEDCLIP",
@@ -52,18 +60,25 @@ __all__ = [
     "DetectionRequest",
     "ElasticDeformation",
     "Equalisation",
+    "ExtraMap",
     "FewShotSettings",
     "FindingSettings",
     "ForegroundSettings",
+    "GradientSimilarity",
     "HistogramEqualisation",
     "IntensityScaling",
     "LearnablePrompts",
     "Method",
+    "Mosaic",
     "NormalBankSettings",
     "PercentileWindow",
     "Planes",
     "PreprocessingSettings",
     "PromptSettings",
+    "ReconstructionLosses",
+    "ReconstructionSettings",
+    "ReconstructionTraining",
+    "Saliency",
     "Settings",
     "SliceSettings",
     "Suppression",

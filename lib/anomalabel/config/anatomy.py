@@ -14,6 +14,7 @@ from anomalabel.config.base import Settings, parse_settings
 from anomalabel.config.few_shot import AugmentationSettings, FewShotSettings
 from anomalabel.config.normal_bank import NormalBankSettings
 from anomalabel.config.preprocessing import PreprocessingSettings, SliceSettings
+from anomalabel.config.reconstruction import ReconstructionSettings
 from anomalabel.errors import ConfigError
 
 
@@ -53,6 +54,7 @@ class AnatomyConfig(Settings):
     normal_bank: NormalBankSettings = Field(default_factory=NormalBankSettings)
     augmentation: AugmentationSettings = Field(default_factory=AugmentationSettings)
     few_shot: FewShotSettings = Field(default_factory=FewShotSettings)
+    reconstruction: ReconstructionSettings = Field(default_factory=ReconstructionSettings)
     findings: FindingSettings = Field(default_factory=FindingSettings)
 
 

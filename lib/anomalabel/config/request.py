@@ -9,7 +9,22 @@ from pydantic import Field
 from anomalabel.config.base import Settings
 from anomalabel.config.preprocessing import Planes
 
-Method = Literal["clap", "plp", "intensity", "normal_bank", "few_shot"]
+Method = Literal[
+    "clap",
+    "plp",
+    "intensity",
+    "normal_bank",
+    "few_shot",
+    "reconstruction",
+    "reconstruction_none",
+    "reconstruction_ear",
+    "reconstruction_plp",
+    "reconstruction_clap",
+]
+"""Methods by name; reconstruction takes the saliency that the config names, its variants their own."""
+
+ExtraMap = Literal["saliency", "reconstruction"]
+"""What some methods can show beside their anomaly map: where they looked, and what they believe healthy looks like."""
 
 EMBEDDED = "embedded"
 BIOMEDCLIP = "biomedclip"
@@ -27,4 +42,5 @@ class DetectionRequest(Settings):
     threshold_sd: float | None = None
     minimum_volume_mm3: float | None = Field(default=None, ge=0)
     samples: int | None = Field(default=None, ge=1, le=1000)
+    extra_maps: tuple[ExtraMap, ...] = Field(default=(), description="shown beside the heatmap; of reconstruction")
     seed: int = Field(default=0, ge=0, lt=2**32)
