@@ -11,8 +11,9 @@ from anomalabel.config import AnatomyConfig
 from anomalabel.detectors.base import Detection, PreparedImage, Progress, evenly_spread
 from anomalabel.detectors.patch_maps import extract_batches, paint_maps
 from anomalabel.finding import ModelIdentity, Threshold
+from anomalabel.localization.calibration import Calibration
 from anomalabel.localization.few_shot.grid import on_common_grid
-from anomalabel.localization.few_shot.model import Calibration, FewShotModel
+from anomalabel.localization.few_shot.model import FewShotModel
 from anomalabel.localization.framed_slices import frame_position
 from anomalabel.localization.patch_features import PatchStore, SlicePatches
 from anomalabel.preprocessing.prepare import PreparedVolume

@@ -20,7 +20,7 @@ from anomalabel.detectors.registry import BuildContext, learn_few_shot, texts_of
 from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders, stored_features
 from anomalabel.learning.healthy_set import HealthySet, choose_healthy, without_odd_ones
 from anomalabel.learning.planted_check import check_on_planted
-from anomalabel.localization.few_shot.stored import IMAGE_THRESHOLD, PIXEL_THRESHOLD, to_tensors
+from anomalabel.localization.few_shot.stored import to_tensors
 from anomalabel.localization.patch_features import PatchStore
 from anomalabel.model_folder import HealthyImage, TrainedModel, check_model_folder, write_model_folder
 from anomalabel.prompts.ontology import Ontology, unknown_terms
@@ -117,7 +117,7 @@ def train_few_shot(
         healthy=tuple(HealthyImage(name=one.path.name, sha256=one.sha256) for one in chosen.images),
         seed=request.seed,
         metrics=metrics,
-        thresholds={IMAGE_THRESHOLD: fit.calibration.image, PIXEL_THRESHOLD: fit.calibration.pixel},
+        thresholds=fit.calibration.thresholds,
         warnings=warnings,
     )
     watch("writing the model", 0, 1)

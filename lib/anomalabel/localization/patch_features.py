@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -101,6 +101,43 @@ class FeatureStore:
                 self._bytes -= self._kept.popitem(last=False)[1].bytes
 
 
+@dataclass(frozen=True)
+class CutSlice:
+    """A slice of a prepared volume in display orientation, before any network has set its size.
+
+    Args:
+        scaled: (H, W) float32 in [0, 1], as `prepare_volume` gives it; may be a view that keeps its volume in memory.
+        seen: (H, W) bool, pixels that hold body.
+        spacing_mm: between rows and between columns.
+    """
+
+    scaled: NDArray[np.float32]
+    seen: NDArray[np.bool_]
+    spacing_mm: tuple[float, float]
+
+    def framed(self, side: int, preprocessing: PreprocessingSettings) -> FramedSlice:
+        """The slice in the square input, `side` pixels wide, of a network."""
+        return frame_slice(self.scaled, self.seen, self.spacing_mm, side, preprocessing)
+
+    def key(self, encoder: PatchEncoder, preprocessing: PreprocessingSettings) -> bytes:
+        """Hashes all that decides what an encoder says about the slice."""
+        network = (encoder.identity.model_dump_json(), type(encoder).__qualname__, encoder.side)
+        told = (FEATURES_VERSION, network, self.spacing_mm, self.seen.shape)
+        digest = hashlib.blake2b(f"{told} {preprocessing.model_dump_json()}".encode(), digest_size=32)
+        digest.update(np.ascontiguousarray(self.scaled).data)
+        digest.update(np.packbits(self.seen).data)
+        return digest.digest()
+
+
+def cut_slice(prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition) -> CutSlice:
+    """The slice of a volume at a position."""
+    return CutSlice(
+        extract_slice(prepared.scaled, affine_ras, position),
+        extract_slice(prepared.seen, affine_ras, position),
+        slice_spacing_mm(affine_ras, position),
+    )
+
+
 def extract_patches(
     encoder: PatchEncoder,
     preprocessing: PreprocessingSettings,
@@ -114,46 +151,68 @@ def extract_patches(
     Raises:
         ModelError: the encoder answers with NaN or infinity.
     """
-    slices = [_cut(prepared, affine_ras, position) for position in positions]
-    if store is None:
-        return encode_framed(encoder, [one.framed(encoder.side, preprocessing) for one in slices])
-    keys = [one.key(encoder, preprocessing) for one in slices]
-    found = {key: patches for key in keys if (patches := store.find(key)) is not None}
-    missing = {key: one for key, one in zip(keys, slices, strict=True) if key not in found}
-    encoded = encode_framed(encoder, [one.framed(encoder.side, preprocessing) for one in missing.values()])
-    for key, patches in zip(missing, encoded, strict=True):
-        store.keep(key, patches)
-        found[key] = patches
+    slices = [cut_slice(prepared, affine_ras, position) for position in positions]
+    return extract_cut(encoder, preprocessing, slices, store)
+
+
+def extract_cut(
+    encoder: PatchEncoder,
+    preprocessing: PreprocessingSettings,
+    slices: Iterable[CutSlice],
+    store: PatchStore | None = None,
+    batch_size: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> list[SlicePatches]:
+    """Patch features of slices, whichever volumes they come from; what the store lacks fills batches across volumes.
+
+    Args:
+        slices: taken one by one and let go of once encoded, so that they may be read as they are asked for.
+        store: asked first, and given what it lacked after each batch.
+        batch_size: slices encoded together; None encodes all that are missing at once.
+        progress: told how many slices are done, after each batch and at the end; may raise Cancelled.
+
+    Returns:
+        One for each slice, in their order; those that are alike share one where there is a store.
+
+    Raises:
+        ModelError: the encoder answers with NaN or infinity.
+    """
+    found: dict[bytes, SlicePatches] = {}
+    waiting: dict[bytes, CutSlice] = {}
+    keys: list[bytes] = []
+
+    def encode() -> None:
+        encoded = encode_framed(encoder, [one.framed(encoder.side, preprocessing) for one in waiting.values()])
+        for key, patches in zip(waiting, encoded, strict=True):
+            if store is not None:
+                store.keep(key, patches)
+            found[key] = patches
+        waiting.clear()
+        if progress is not None:
+            progress(len(keys))
+
+    for number, one in enumerate(slices):
+        key = number.to_bytes(8, "big") if store is None else one.key(encoder, preprocessing)
+        keys.append(key)
+        if key in found or key in waiting:
+            continue
+        kept = None if store is None else store.find(key)
+        if kept is not None:
+            found[key] = kept
+            continue
+        waiting[key] = one
+        if len(waiting) == batch_size:
+            encode()
+    encode()
     return [found[key] for key in keys]
 
 
-@dataclass(frozen=True)
-class _Slice:
-    scaled: NDArray[np.float32]
-    seen: NDArray[np.bool_]
-    spacing_mm: tuple[float, float]
-
-    def framed(self, side: int, preprocessing: PreprocessingSettings) -> FramedSlice:
-        return frame_slice(self.scaled, self.seen, self.spacing_mm, side, preprocessing)
-
-    def key(self, encoder: PatchEncoder, preprocessing: PreprocessingSettings) -> bytes:
-        network = (encoder.identity.model_dump_json(), type(encoder).__qualname__, encoder.side)
-        told = (FEATURES_VERSION, network, self.spacing_mm, self.seen.shape)
-        digest = hashlib.blake2b(f"{told} {preprocessing.model_dump_json()}".encode(), digest_size=32)
-        digest.update(np.ascontiguousarray(self.scaled).data)
-        digest.update(np.packbits(self.seen).data)
-        return digest.digest()
-
-
-def _cut(prepared: PreparedVolume, affine_ras: Matrix, position: SlicePosition) -> _Slice:
-    return _Slice(
-        extract_slice(prepared.scaled, affine_ras, position),
-        extract_slice(prepared.seen, affine_ras, position),
-        slice_spacing_mm(affine_ras, position),
-    )
-
-
 def encode_framed(encoder: PatchEncoder, framed: Sequence[FramedSlice]) -> list[SlicePatches]:
+    """Patch features of slices that sit in the encoder's input already, in one batch.
+
+    Raises:
+        ModelError: the encoder answers with NaN or infinity.
+    """
     if not framed:
         return []
     maps = encoder.patch_features(torch.from_numpy(np.stack([one.image for one in framed])))

@@ -11,7 +11,7 @@ import torch
 from anomalabel.config import AnatomyConfig, FewShotSettings, load_config
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts, Threshold
-from anomalabel.localization.few_shot.model import Calibration
+from anomalabel.localization.calibration import Calibration
 from anomalabel.localization.few_shot.stored import from_tensors, to_tensors
 from anomalabel.model_folder import HealthyImage, TrainedModel, read_model_folder, write_model_folder
 

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from anomalabel.config import FewShotSettings
-from anomalabel.finding import Threshold
 from anomalabel.localization.dropout import drop
 from anomalabel.localization.few_shot.grid import GridFeatures, grid_features
 from anomalabel.localization.few_shot.head import FewShotHead
@@ -173,21 +172,6 @@ class FewShotModel:
     def image_score(self, maps: FloatArray) -> float:
         """Of an image's slices (N, rows, columns): the highest slice's mean over its highest patches."""
         return max(slice_score(one, self.score_share) for one in maps if np.isfinite(one).any())
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What held-out healthy images say about scores.
-
-    Args:
-        image: a score above is abnormal.
-        pixel: map values above belong to findings.
-        scores: of the held-out healthy images.
-    """
-
-    image: Threshold
-    pixel: Threshold
-    scores: tuple[float, ...]
 
 
 def text_scores(patches: Tensor, texts: ClassTexts, settings: FewShotSettings) -> Tensor:

@@ -8,14 +8,12 @@ import torch
 from torch import Tensor
 
 from anomalabel.errors import ModelError
+from anomalabel.localization.calibration import Calibration
 from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
-from anomalabel.localization.few_shot.model import HEAD, Calibration, ClassTexts, FewShotModel, LearnedHead
+from anomalabel.localization.few_shot.model import HEAD, ClassTexts, FewShotModel, LearnedHead
 from anomalabel.localization.fusion import MapScale
 from anomalabel.localization.normal_bank import NormalBank
 from anomalabel.model_folder import TrainedModel
-
-IMAGE_THRESHOLD, PIXEL_THRESHOLD = "image", "pixel"
-"""Keys of `TrainedModel.thresholds`."""
 
 NO_LEVEL = -1
 
@@ -109,11 +107,7 @@ def _require_parts(model: FewShotModel, heads: int) -> None:
 
 
 def _calibration(description: TrainedModel, tensors: Mapping[str, Tensor]) -> Calibration:
-    return Calibration(
-        description.thresholds[IMAGE_THRESHOLD],
-        description.thresholds[PIXEL_THRESHOLD],
-        tuple(tensors["healthy_scores"].tolist()),
-    )
+    return Calibration.from_thresholds(description.thresholds, tensors["healthy_scores"].tolist())
 
 
 def _below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -13,12 +13,11 @@ from pathlib import Path
 from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import AnatomyConfig
 from anomalabel.errors import ConfigError
-from anomalabel.finding import PromptTexts, Threshold
-from anomalabel.localization.conformal import ConformalThreshold, PixelThreshold
+from anomalabel.finding import PromptTexts
+from anomalabel.localization.calibration import Calibration
 from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
 from anomalabel.localization.few_shot.model import (
     HEAD,
-    Calibration,
     ClassTexts,
     FewShotModel,
     LearnedHead,
@@ -241,8 +240,5 @@ def _rescaled(maps: FloatArray, scale: MapScale) -> FloatArray:
 def _calibrate(held_out: Sequence[HeldOut], config: AnatomyConfig) -> Calibration:
     settings = config.few_shot
     scores = [one.judge.image_score(one.maps) for one in held_out]
-    image = ConformalThreshold.of(scores, settings.false_positive_rate, "refitted")
-    pixel = PixelThreshold.of([one.maps for one in held_out], settings.pixel_quantile)
-    return Calibration(
-        Threshold(value=image.value, rule=image.rule), Threshold(value=pixel.value, rule=pixel.rule), tuple(scores)
-    )
+    maps = [one.maps for one in held_out]
+    return Calibration.of(scores, maps, settings.false_positive_rate, settings.pixel_quantile, "refitted")
