@@ -29,7 +29,8 @@ from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.patch_encoders import PatchEncoder
 from anomalabel.config import EMBEDDED, AnatomyConfig, load_config
 from anomalabel.detectors.base import Detector, PreparedImage, no_progress
-from anomalabel.detectors.registry import BuildContext, build_detector, texts_of
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.registry import build_detector, texts_of
 from anomalabel.io.listing import list_images
 from anomalabel.io.read import read_volume
 from anomalabel.learning.few_shot import FewShotTraining, train_few_shot

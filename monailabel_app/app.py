@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -27,13 +28,13 @@ def build_pipeline(configuration: dict[str, str]) -> Detecting:
     return DetectionPipeline(device=configuration.get("device", "auto"))
 
 
-def anomalabel_info(backbones: tuple[str, ...], trained: TrainedModels) -> dict[str, Any]:
-    """What a client needs to fill its lists: version, configs with their prompts, backbones, trained models."""
+def anomalabel_info(backbones: tuple[str, ...], trained: Iterable[TrainedModels]) -> dict[str, Any]:
+    """What a client needs to fill its lists: version, configs with their prompts, backbones, models of all methods."""
     return {
         "version": __version__,
         "configs": [config_info(name) for name in shipped_config_names()],
         "backbones": list(backbones),
-        "trained": trained.facts(),
+        "trained": [facts for models in trained for facts in models.facts()],
     }
 
 

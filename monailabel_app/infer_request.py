@@ -28,8 +28,11 @@ IGNORED_KEYS = frozenset(
 )
 """Sent with every request by MONAI Label's stock clients; without meaning here."""
 
-CHOICES = ("config", "backbone", "planes", "trained")
+CHOICES = ("config", "backbone", "planes", "trained", "saliency")
 PROMPTS = ("positive", "negative")
+SERVER_KEYS = frozenset({"method", "extra_maps"})
+"""Of a request, decided by the task: a client asks for a map by its name."""
+
 MAXIMUM_PROMPTS = 64
 
 
@@ -77,7 +80,7 @@ def build_request(values: dict[str, Any], method: Method, backbones: tuple[str, 
         ConfigError: a key that is unknown or not the client's to set, or a value out of range.
         ModelError: a backbone that the server was not started with.
     """
-    known = allowed_values(values, InferRequest.model_fields.keys() - {"method"})
+    known = allowed_values(values, InferRequest.model_fields.keys() - SERVER_KEYS)
     for key in PROMPTS:
         if isinstance(known.get(key), str):
             known[key] = [known[key]]

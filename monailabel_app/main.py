@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from monailabel.interfaces.app import MONAILabelApp
@@ -20,12 +21,16 @@ from monailabel_app.datastore.studies import StudiesDatastore
 from monailabel_app.infers.clap_attention import ClapAttention
 from monailabel_app.infers.detection_task import Detecting
 from monailabel_app.infers.few_shot_localization import FewShotLocalization
+from monailabel_app.infers.unet_reconstruction import UnetReconstruction
 from monailabel_app.places import is_remote, models_folder, reviews_folder, studies_folder
 from monailabel_app.reviews.store import ReviewStore
 from monailabel_app.trained_models import TrainedModels
-from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining, Training
+from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining
+from monailabel_app.trainers.local_training import Training, Workplace
+from monailabel_app.trainers.unet_reconstruction import UnetReconstructionTraining
 
 FEW_SHOT = "few_shot_localization"
+RECONSTRUCTION = "unet_reconstruction"
 
 
 class AnomaLabelApp(MONAILabelApp):
@@ -36,7 +41,7 @@ class AnomaLabelApp(MONAILabelApp):
         studies: folder of images.
         conf: `device` and `backbones` (comma-separated).
         pipeline: what detects; made from `conf` where it is not given.
-        train: what trains few-shot models; the library's own where it is not given.
+        trainings: what makes models, by train task; the library's own where none is given.
     """
 
     def __init__(
@@ -45,13 +50,13 @@ class AnomaLabelApp(MONAILabelApp):
         studies: str,
         conf: dict[str, str],
         pipeline: Detecting | None = None,
-        train: Training | None = None,
+        trainings: Mapping[str, Training] | None = None,
     ) -> None:
         self.backbones = split_backbones(conf)
         self.pipeline = build_pipeline(conf) if pipeline is None else pipeline
-        self.trained = TrainedModels(models_folder(studies, FEW_SHOT), FEW_SHOT)
+        self.trained = {task: TrainedModels(models_folder(studies, task), task) for task in (FEW_SHOT, RECONSTRUCTION)}
         self.reviews = ReviewStore(reviews_folder(studies))
-        self._train = train
+        self._trainings = trainings or {}
         super().__init__(app_dir, studies, conf, name="AnomaLabel", description=DESCRIPTION, version=__version__)
 
     def init_datastore(self) -> Datastore:
@@ -62,15 +67,15 @@ class AnomaLabelApp(MONAILabelApp):
         """The tasks, by the name in their address."""
         return {
             "clap_attention": ClapAttention(self.pipeline, self.backbones),
-            FEW_SHOT: FewShotLocalization(self.pipeline, self.trained),
+            FEW_SHOT: FewShotLocalization(self.pipeline, self.trained[FEW_SHOT]),
+            RECONSTRUCTION: UnetReconstruction(self.pipeline, self.trained[RECONSTRUCTION]),
         }
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """The train tasks, by the name in their address."""
-        task = FewShotLocalizationTraining(
-            self.pipeline, self.backbones, self.studies, self.trained, self.reviews, self._train
-        )
-        return {FEW_SHOT: task}
+        workplace = Workplace(self.pipeline, self.backbones, self.studies, self.reviews)
+        tasks = {FEW_SHOT: FewShotLocalizationTraining, RECONSTRUCTION: UnetReconstructionTraining}
+        return {name: task(workplace, self.trained[name], self._trainings.get(name)) for name, task in tasks.items()}
 
     @property
     def infers(self) -> dict[str, InferTask]:
@@ -84,4 +89,4 @@ class AnomaLabelApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's description of the app, and under `anomalabel` what our own client needs."""
-        return {**super().info(), "anomalabel": anomalabel_info(self.backbones, self.trained)}
+        return {**super().info(), "anomalabel": anomalabel_info(self.backbones, self.trained.values())}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from monailabel_app.settings import (
 )
 from monailabel_app.state import ServerState
 from monailabel_app.trainers.background import BackgroundTraining
-from monailabel_app.trainers.few_shot_localization import Training
+from monailabel_app.trainers.local_training import Training
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ SERVER_LOCK = ".anomalabel-server.lock"
 
 
 def create_app(
-    settings: ServerSettings, pipeline: Detecting | None = None, training: Training | None = None
+    settings: ServerSettings, pipeline: Detecting | None = None, trainings: Mapping[str, Training] | None = None
 ) -> FastAPI:
     """The ASGI app; models are loaded when it starts, in the background.
 
@@ -55,14 +55,14 @@ def create_app(
     Args:
         settings: of this server.
         pipeline: what detects; the real one where it is not given.
-        training: what makes few-shot models; the real one where it is not given.
+        trainings: what makes models, by train task; the real one where none is given.
     """
     apply_to_monailabel(settings, session_folder=Path(tempfile.gettempdir()))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         with tempfile.TemporaryDirectory(prefix="anomalabel-server-") as temporary:
-            state = build_state(settings, Path(temporary), pipeline, training)
+            state = build_state(settings, Path(temporary), pipeline, trainings or {})
             app.state.server = state
             try:
                 yield
@@ -93,14 +93,14 @@ def create_app(
 
 
 def build_state(
-    settings: ServerSettings, folder: Path, pipeline: Detecting | None, training: Training | None = None
+    settings: ServerSettings, folder: Path, pipeline: Detecting | None, trainings: Mapping[str, Training]
 ) -> ServerState:
     """Make MONAI Label's app, register it where MONAI Label's routes look for it, and start loading models."""
     from monailabel.interfaces.utils import app as registry
 
     apply_to_monailabel(settings, folder / "sessions")
     studies = str(settings.studies)
-    app = AnomaLabelApp(str(APP_DIRECTORY), studies, app_configuration(settings), pipeline, training)
+    app = AnomaLabelApp(str(APP_DIRECTORY), studies, app_configuration(settings), pipeline, trainings)
     app.server_mode(True)
     registry.apps[f"{APP_DIRECTORY}{settings.studies}"] = app
     queue = InferenceQueue(settings.maximum_waiting)

@@ -21,7 +21,7 @@ from monailabel_app.reviews.store import ReviewStore
 from monailabel_app.safety.names import shortened
 from monailabel_app.settings import ServerSettings
 from monailabel_app.trainers.background import BackgroundTraining
-from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining
+from monailabel_app.trainers.local_training import LearningTask
 
 
 @dataclass(frozen=True)
@@ -62,14 +62,14 @@ class ServerState:
             )
         return task
 
-    def trainer(self, name: str) -> FewShotLocalizationTraining:
+    def trainer(self, name: str) -> LearningTask:
         """The train task of a name.
 
         Raises:
             ModelError: there is none.
         """
         task = self.app.trainers.get(name)
-        if not isinstance(task, FewShotLocalizationTraining):
+        if not isinstance(task, LearningTask):
             raise ModelError(
                 f"There is no train task '{shortened(name)}'.", f"Choose one of {', '.join(sorted(self.app.trainers))}."
             )

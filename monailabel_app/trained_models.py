@@ -8,7 +8,7 @@ from typing import Any
 
 from anomalabel.config import load_config, shipped_config_names
 from anomalabel.errors import ModelError
-from anomalabel.model_folder import WEIGHTS_FILE, read_description
+from anomalabel.model_folder import WEIGHTS_FILE, TrainedModel, read_description
 from monailabel_app.safety.names import shortened
 
 
@@ -18,7 +18,7 @@ class TrainedModels:
 
     Args:
         folder: theirs alone; may not be there yet. A model's folder is called after the config it was trained for.
-        train_task: what to name where a model is missing.
+        train_task: what to name where a model is missing; the infer task that uses it has the same name.
     """
 
     folder: Path
@@ -51,16 +51,29 @@ class TrainedModels:
             )
         return self.place(name)
 
+    def describe(self, name: str) -> TrainedModel:
+        """What a model that is there says about itself.
+
+        Raises:
+            ModelError: it cannot be used; says why, without the folder.
+        """
+        folder = self.place(name)
+        try:
+            return read_description(folder)
+        except ModelError as error:
+            raise ModelError(error.cause.replace(str(folder), name), error.remedy.replace(str(folder), name)) from error
+
     def facts(self) -> list[dict[str, Any]]:
         """What people want to know of each model before they choose it; `problem` is why it cannot be used, or ""."""
         return [self._facts(name) for name in self.names]
 
     def _facts(self, name: str) -> dict[str, Any]:
-        facts: dict[str, Any] = {"name": name, "config": name, "title": load_config(name).title}
+        title = load_config(name).title
+        facts: dict[str, Any] = {"task": self.train_task, "name": name, "config": name, "title": title}
         try:
-            model = read_description(self.place(name))
+            model = self.describe(name)
         except ModelError as error:
-            return {**facts, "problem": str(error).replace(str(self.place(name)), name)}
+            return {**facts, "problem": str(error)}
         return facts | {
             "problem": "",
             "backbone": model.backbone.name,

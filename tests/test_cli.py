@@ -226,6 +226,9 @@ def test_bad_configs(detect, scan, tmp_path, content, words):
         (["--samples", "0"], ["samples"]),
         (["--samples", "100000"], ["samples"]),
         (["--seed", "-1"], ["seed"]),
+        (["--extra", "gradient"], ["extra_maps", "'saliency' or 'reconstruction'"]),
+        (["--extra", "saliency"], ["method clap has no saliency map to show"]),
+        (["--extra", "saliency", "--extra", "reconstruction"], ["no saliency or reconstruction map to show"]),
         (["--series", "1.2.3"], ["scan.nii.gz is no DICOM file"]),
     ],
 )
@@ -392,11 +395,20 @@ def test_models_that_are_not_there(anomalabel, tmp_path, monkeypatch, arguments,
     assert_refused(anomalabel("models", *arguments), tmp_path / "models" / "mine", *words)
 
 
-@pytest.mark.parametrize("command", [[], ["detect"], ["models"], ["models", "pull"], ["serve"], ["demo"], ["train"]])
+@pytest.mark.parametrize(
+    "command",
+    [[], ["detect"], ["models"], ["models", "pull"], ["serve"], ["demo"], ["train"], ["train", "reconstruction"]],
+)
 def test_help(anomalabel, command):
     run = anomalabel(*command, "--help")
     assert run.code == 0
     assert f"anomalabel {' '.join(command)}".strip() in run.out
+
+
+def test_help_waits_for_no_heavy_library():
+    code = "import sys, anomalabel.cli; print(sorted({'torch', 'matplotlib', 'scipy'} & set(sys.modules)))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300, check=True)
+    assert ended.stdout == "[]\n"
 
 
 def test_version(anomalabel):

@@ -123,6 +123,12 @@ def test_stopping_says_how_to_go_on(evaluate, folders, tmp_path, monkeypatch):
         (["--normal", "/nowhere"], ["/nowhere"]),
         (["--patient-pattern", "(p"], ["(p"]),
         (["--method", "normal_bank", "--shots", "0"], ["normal_bank", "--shots"]),
+        (["--shots", "4,all"], ["no healthy set", "--healthy"]),
+        (["--shots", "0,all"], ["0 shots stands alone"]),
+        (["--shots", "all,every"], ["--shots", "4,8,16,32, or all"]),
+        (["--saliency", "clap"], ["--saliency clap", "--method reconstruction"]),
+        (["--method", "reconstruction", "--saliency", "dino"], ["dino", "none, ear, plp, clap"]),
+        (["--method", "reconstruction", "--saliency", "ear", "--saliency", "ear"], ["twice"]),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(evaluate, folders, tmp_path, changes, words):
@@ -154,8 +160,32 @@ def test_the_split_files_of_the_few_shot_paper_are_read(evaluate, folders, tmp_p
     assert (result(tmp_path)["protocol"]["set"]["normal"], result(tmp_path)["protocol"]["set"]["abnormal"]) == (4, 4)
 
 
+def test_all_healthy_images_are_learnt_from(evaluate, folders, tmp_path):
+    (tmp_path / "healthy").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number + 50).integers(60, 140, (40, 40)).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "healthy" / f"{number}.png")
+    assert evaluate(*folders, "--shots", "2,all", "--healthy", tmp_path / "healthy").code == 0
+    assert set(result(tmp_path)["by_shots"]) == {"2", "3"}
+    assert result(tmp_path)["protocol"]["all_shots"]
+
+
+def test_saliencies_become_methods(evaluate, folders, monkeypatch):
+    asked = []
+    monkeypatch.setattr(evaluation, "evaluate", lambda images, request, *rest: asked.append(request) or sys.exit(0))
+    options = ["--method", "reconstruction", *(f"--saliency={name}" for name in ("none", "ear", "plp", "clap"))]
+    assert evaluate(*folders, *options).code == 0
+    assert asked[0].methods == (
+        "intensity",
+        "reconstruction_none",
+        "reconstruction_ear",
+        "reconstruction_plp",
+        "reconstruction_clap",
+    )
+
+
 def test_the_help_names_the_methods_and_the_rule(evaluate):
     run = evaluate("--help")
     assert run.code == 0
-    for words in ("normal_bank", "Thresholds come from healthy", "--patient-pattern", "4,8,16,32"):
+    for words in ("normal_bank", "Thresholds come from healthy", "--patient-pattern", "4,8,16,32", "--saliency"):
         assert words in run.out

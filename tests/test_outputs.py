@@ -1,6 +1,7 @@
 """Names and files that a detection leaves behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import nrrd
@@ -9,10 +10,13 @@ import pytest
 import SimpleITK
 from PIL import Image
 
+from anomalabel.config import load_config
 from anomalabel.errors import OutputError
 from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.outputs import check_folder, check_stems, image_stem, output_paths, write_result
 from anomalabel.pipeline import DetectionResult
+from anomalabel.preprocessing.prepare import PreparedVolume
+from anomalabel.preprocessing.seen_image import SeenImage
 from anomalabel.volume import Volume
 
 
@@ -83,6 +87,19 @@ def test_a_link_is_called_by_its_own_name(tmp_path):
     assert image_stem(tmp_path / "patient") == "patient"
 
 
+@pytest.fixture
+def shown(result) -> DetectionResult:
+    """The same detection with saliency and reconstruction."""
+    scaled = np.clip(result.volume.array, 0, 1)
+    restored = np.where(np.isfinite(result.anomaly_map), 1 - scaled, np.nan).astype(np.float32)
+    prepared = PreparedVolume(scaled, np.isfinite(result.anomaly_map))
+    return replace(
+        result,
+        extra_maps={"saliency": result.anomaly_map * 2, "reconstruction": restored},
+        seen=SeenImage(result.volume, prepared, load_config("brain_mri")),
+    )
+
+
 def test_three_files_beside_each_other():
     paths = output_paths(Path("out"), Path("a/scan.nii.gz"))
     assert [path.as_posix() for path in (paths.heatmap, paths.findings, paths.overlay)] == [
@@ -133,6 +150,32 @@ def test_old_results_are_replaced(result, tmp_path):
     write_result(result, paths)
     assert len(list(tmp_path.iterdir())) == 3
     assert FindingsReport.model_validate_json(paths.findings.read_text()) == result.report
+
+
+def test_extra_maps_lie_beside_the_heatmap_on_its_grid(shown, tmp_path):
+    paths = output_paths(tmp_path, Path("scan.nii"))
+    write_result(shown, paths)
+    names = ["findings.json", "heatmap.nrrd", "overlay.png", "reconstruction.nrrd", "reconstruction.png"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"scan.{name}" for name in (*names, "saliency.nrrd")]
+    _, of_heatmap = nrrd.read(str(paths.heatmap))
+    for name in ("saliency", "reconstruction"):
+        values, header = nrrd.read(str(tmp_path / f"scan.{name}.nrrd"), index_order="C")
+        np.testing.assert_array_equal(values, shown.extra_maps[name])
+        for fact in ("space directions", "space origin"):
+            np.testing.assert_array_equal(header[fact], of_heatmap[fact])
+    with Image.open(tmp_path / "scan.reconstruction.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.width > 2 * picture.height
+
+
+def test_extra_maps_of_an_earlier_detection_are_removed(shown, result, tmp_path):
+    paths = output_paths(tmp_path, Path("scan.nii"))
+    write_result(shown, paths)
+    write_result(replace(shown, extra_maps={"saliency": shown.extra_maps["saliency"]}), paths)
+    assert {path.name for path in tmp_path.glob("*.s*")} == {"scan.saliency.nrrd"}
+    assert {path.name for path in tmp_path.glob("*.reconstruction.*")} == {"scan.reconstruction.png"}
+    write_result(result, paths)
+    assert len(list(tmp_path.iterdir())) == 3
 
 
 @pytest.mark.parametrize("below", ["", "sub", "sub/sub"])

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
+from anomalabel.config import ExtraMap
 from anomalabel.errors import OutputError
 from anomalabel.explain.overlay import write_overlay
+from anomalabel.explain.reconstruction_panel import write_reconstruction_panel
 from anomalabel.io.write import write_heatmap, write_text
 from anomalabel.pipeline import DetectionResult
+from anomalabel.volume import FloatArray
 
 IMAGE_SUFFIXES = frozenset(
     {".nii", ".hdr", ".img", ".nrrd", ".nhdr", ".dcm", ".dicom", ".ima", ".png", ".jpg", ".jpeg", ".tif", ".tiff"}
@@ -20,12 +24,15 @@ IMAGE_SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class OutputPaths:
-    """Where heatmap, findings and overlay of one image go, and the uncertainty of methods that have one."""
+    """Where heatmap, findings and overlay of one image go, and what only some methods have: uncertainty, extra maps
+    and the picture of these."""
 
     heatmap: Path
     findings: Path
     overlay: Path
     uncertainty: Path
+    extra_maps: Mapping[ExtraMap, Path]
+    panel: Path
 
 
 def image_stem(image: Path) -> str:
@@ -43,6 +50,8 @@ def output_paths(folder: Path, image: Path) -> OutputPaths:
         findings=folder / f"{stem}.findings.json",
         overlay=folder / f"{stem}.overlay.png",
         uncertainty=folder / f"{stem}.uncertainty.nrrd",
+        extra_maps={name: folder / f"{stem}.{name}.nrrd" for name in get_args(ExtraMap)},
+        panel=folder / f"{stem}.reconstruction.png",
     )
 
 
@@ -96,11 +105,21 @@ def write_result(result: DetectionResult, paths: OutputPaths) -> None:
     make_folder(paths.heatmap.parent)
     write_heatmap(paths.heatmap, result.anomaly_map, result.volume.affine_ras)
     write_text(paths.findings, result.report.to_json())
-    if result.uncertainty_map is not None:
-        write_heatmap(paths.uncertainty, result.uncertainty_map, result.volume.affine_ras)
-    else:
-        _remove_stale(paths.uncertainty)
+    _write_or_remove(paths.uncertainty, result.uncertainty_map, result)
+    for name, path in paths.extra_maps.items():
+        _write_or_remove(path, result.extra_maps.get(name), result)
     write_overlay(paths.overlay, result.volume, result.anomaly_map, result.report)
+    if result.seen is not None:
+        write_reconstruction_panel(paths.panel, result.seen, result.anomaly_map, result.extra_maps, result.report)
+    else:
+        _remove_stale(paths.panel)
+
+
+def _write_or_remove(path: Path, values: FloatArray | None, result: DetectionResult) -> None:
+    if values is None:
+        _remove_stale(path)
+    else:
+        write_heatmap(path, values, result.volume.affine_ras)
 
 
 def _remove_stale(path: Path) -> None:

@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
-from anomalabel.attention.clap import region_threshold
 from anomalabel.backbones.device import Precision, choose_device
 from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.backbones.loading import find_model_folder
 from anomalabel.backbones.patch_encoders import TIMM_PREFIX
-from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, load_config
-from anomalabel.detectors import Detection, Progress
+from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, ExtraMap, load_config
+from anomalabel.detectors import Progress
 from anomalabel.detectors.base import Detector, PreparedImage, no_progress
-from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector, texts_of
-from anomalabel.errors import ImageReadError, writable
-from anomalabel.finding import Finding, FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.registry import BUILDERS, build_detector, texts_of
+from anomalabel.detectors.report import build_report
+from anomalabel.detectors.showing import look, require_shown, require_shown_by_method
+from anomalabel.errors import ImageReadError
+from anomalabel.finding import FindingsReport
 from anomalabel.io.read import read_volume
-from anomalabel.localization.findings import extract_findings
 from anomalabel.preprocessing.prepare import prepare_volume
+from anomalabel.preprocessing.seen_image import SeenImage
 from anomalabel.preprocessing.slices import slice_positions
 from anomalabel.trained_detectors import LoadedModel, TrainedDetectors
 from anomalabel.volume import FloatArray, Volume
@@ -35,13 +37,16 @@ class DetectionResult:
     """A volume, its anomaly map on the same grid (Z, Y, X; NaN = unseen), and the report that travels with it.
 
     The uncertainty map, on that grid too, tells from 0 (sure) to 0.5 how unsure it is that a voxel lies above the
-    threshold of findings; None where the method has none.
+    threshold of findings; None where the method has none. The extra maps are those of the request, see
+    `detectors.base.Detection`; where there are any, `seen` is the image as they were made of it.
     """
 
     volume: Volume
     anomaly_map: FloatArray
     report: FindingsReport
     uncertainty_map: FloatArray | None = None
+    extra_maps: Mapping[ExtraMap, FloatArray] = field(default_factory=dict)
+    seen: SeenImage | None = None
 
 
 class DetectionPipeline:
@@ -86,15 +91,18 @@ class DetectionPipeline:
         Args:
             request: method, config, model, prompts and seed.
             healthy: images that the method learns from; methods that need none do not read them.
-            progress: called with healthy images read and in all.
+            progress: called with what is done and what there is in all: healthy images, then each stage of learning.
 
         Raises:
             AnomaLabelError: no healthy images where the method needs them, one that cannot be read, or a bad config,
                 prompt or model.
+            ConfigError: extra maps that the method or the model cannot show.
         """
         trained = self._trained.find(request)
         if trained is not None:
+            require_shown(trained.detector, request)
             return trained.detector
+        require_shown_by_method(request)
         config = apply_request(load_config(request.config), request)
         builder = BUILDERS[request.method]
         prompts = texts_of(request.method, config, request)
@@ -102,20 +110,26 @@ class DetectionPipeline:
         needed = tuple(healthy) if builder.needs_healthy else ()
         if builder.needs_healthy and not needed and not request.backbone.startswith(TIMM_PREFIX):
             find_model_folder(request.backbone)
-        shots = []
-        for done, path in enumerate(needed):
-            told(done, len(needed))
-            shots.append(prepare_image(read_volume(path), config))
+        context = BuildContext(
+            config,
+            prompts,
+            self.encoders(request.backbone),
+            HealthyFiles(needed, config, told),
+            request.seed,
+            watch=lambda stage, done, total: told(done, total),
+        )
+        detector = build_detector(request.method, context)
         told(len(needed), len(needed))
-        context = BuildContext(config, prompts, self.encoders(request.backbone), tuple(shots), request.seed)
-        return build_detector(request.method, context)
+        require_shown(detector, request)
+        return detector
 
     def warm(self, backbone: str = EMBEDDED) -> None:
         """Load a model and run it once, so that the first user does not wait for either."""
         config = load_config("chest_xray")
         picture = np.linspace(0, 1, 64 * 64, dtype=np.float32).reshape(1, 64, 64)
         volume = Volume(picture, np.eye(4), source="warm-up", spatial_dims=2)
-        self._detect(volume, config, DetectionRequest(config=config.name, backbone=backbone))
+        request = DetectionRequest(config=config.name, backbone=backbone)
+        self._detect(volume, config, request, self._untrained(config, request), no_progress)
 
     def detect(
         self,
@@ -136,37 +150,73 @@ class DetectionPipeline:
 
         Raises:
             AnomaLabelError: bad image, config, prompt or model; says what to do.
+            ConfigError: extra maps that the method or the model cannot show; the image is not read then.
         """
         trained = self._trained.find(request)
         config = apply_request(load_config(request.config) if trained is None else trained.description.config, request)
-        return self._detect(read_volume(source, series_uid), config, request, progress, detector, trained)
+        chosen = detector or (trained.detector if trained else self._untrained(config, request))
+        require_shown(chosen, request)
+        return self._detect(read_volume(source, series_uid), config, request, chosen, progress or no_progress, trained)
 
     def _detect(
         self,
         volume: Volume,
         config: AnatomyConfig,
         request: DetectionRequest,
-        progress: Progress | None = None,
-        detector: Detector | None = None,
+        detector: Detector,
+        progress: Progress,
         trained: LoadedModel | None = None,
     ) -> DetectionResult:
         prompts = texts_of(request.method, config, request) if trained is None else trained.description.prompts
-        if detector is None:
-            detector = trained.detector if trained else self._untrained(config, prompts, request)
         image = prepare_image(volume, config)
-        detection = detector.detect(image.prepared, image.affine_ras, image.positions, progress or no_progress)
+        detection = look(detector, image, progress, request.extra_maps)
         if not np.isfinite(detection.anomaly_map).any():
             raise ImageReadError(f"Nothing was seen in {volume.source}.", "Turn the foreground mask off in the config.")
         unknown: tuple[str, ...] = ()
         if BUILDERS[request.method].uses_prompts and trained is None:
             texts = (*prompts.positive, *prompts.negative)
             unknown = self.encoders(request.backbone).image_text_model().unknown_words(texts)
-        report = _report(volume, config, request, prompts, detector.identity, unknown, detection)
-        return DetectionResult(volume, detection.anomaly_map, report, detection.uncertainty_map)
+        report = build_report(volume, config, request, prompts, detector.identity, unknown, detection)
+        seen = SeenImage(volume, image.prepared, config) if detection.extra_maps else None
+        return DetectionResult(
+            volume, detection.anomaly_map, report, detection.uncertainty_map, detection.extra_maps, seen
+        )
 
-    def _untrained(self, config: AnatomyConfig, prompts: PromptTexts, request: DetectionRequest) -> Detector:
+    def _untrained(self, config: AnatomyConfig, request: DetectionRequest) -> Detector:
+        require_shown_by_method(request)
+        prompts = texts_of(request.method, config, request)
         context = BuildContext(config, prompts, self.encoders(request.backbone), seed=request.seed)
         return build_detector(request.method, context)
+
+
+class HealthyFiles(Sequence[PreparedImage]):
+    """Images to learn from, each read when it is asked for: thousands do not fit into memory together.
+
+    Args:
+        paths: of the images.
+        config: that they are prepared with.
+        progress: told with each that is read.
+
+    Raises:
+        ImageReadError: on access, for an image that cannot be read.
+    """
+
+    def __init__(self, paths: Sequence[Path], config: AnatomyConfig, progress: Progress) -> None:
+        self._paths, self._config, self._progress = tuple(paths), config, progress
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    @overload
+    def __getitem__(self, number: int) -> PreparedImage: ...
+    @overload
+    def __getitem__(self, number: slice) -> HealthyFiles: ...
+    def __getitem__(self, number: int | slice) -> PreparedImage | HealthyFiles:
+        if isinstance(number, slice):
+            return HealthyFiles(self._paths[number], self._config, self._progress)
+        path = self._paths[number]
+        self._progress(number, len(self))
+        return prepare_image(read_volume(path), self._config)
 
 
 def prepare_image(volume: Volume, config: AnatomyConfig) -> PreparedImage:
@@ -207,105 +257,3 @@ def apply_request(config: AnatomyConfig, request: DetectionRequest) -> AnatomyCo
             "attention": config.attention.model_copy(update=attention),
         }
     )
-
-
-def _report(
-    volume: Volume,
-    config: AnatomyConfig,
-    request: DetectionRequest,
-    prompts: PromptTexts,
-    model: ModelIdentity,
-    unknown_words: Sequence[str],
-    detection: Detection,
-) -> FindingsReport:
-    anomaly_map = detection.anomaly_map
-    threshold = detection.pixel_threshold or _relative_threshold(anomaly_map, config)
-    minimum_mm3 = (
-        config.findings.minimum_area_mm2 * volume.spacing_mm[2]
-        if volume.spatial_dims == 2
-        else config.findings.minimum_volume_mm3
-    )
-    identity = _identity(volume, config, request, prompts, model)
-    found = extract_findings(
-        anomaly_map,
-        volume.affine_ras,
-        threshold.value,
-        minimum_mm3,
-        "suspected anomaly",
-        identity,
-        detection.uncertainty_map,
-    )
-    kept = found[: config.findings.maximum_count]
-    return FindingsReport(
-        image=_image_name(volume.source),
-        method=request.method,
-        model=model,
-        config=config.name,
-        prompts=prompts,
-        image_score=detection.image_score,
-        calibrated=detection.pixel_threshold is not None,
-        threshold=threshold,
-        image_threshold=detection.image_threshold,
-        prompt_specificity=detection.prompt_specificity,
-        nonfinite_voxels=volume.nonfinite_voxels,
-        spacing_known=volume.spacing_known,
-        heatmap=Heatmap(
-            grid=(volume.shape[2], volume.shape[1], volume.shape[0]),
-            min=float(np.nanmin(anomaly_map)),
-            max=float(np.nanmax(anomaly_map)),
-        ),
-        findings=tuple(kept),
-        warnings=tuple(_warnings(volume, config, model, unknown_words, detection, found, kept)),
-    )
-
-
-def _relative_threshold(anomaly_map: FloatArray, config: AnatomyConfig) -> Threshold:
-    deviations = config.findings.threshold_sd
-    return Threshold(value=region_threshold(anomaly_map, deviations), rule=f"mean + {deviations:g} sd of this map")
-
-
-def _identity(
-    volume: Volume, config: AnatomyConfig, request: DetectionRequest, prompts: PromptTexts, model: ModelIdentity
-) -> str:
-    """One hash of all that decides a result: the voxels wherever they lie, the settings, the texts and the weights."""
-    settings = (config.model_dump_json(), prompts.model_dump_json(), request.method, str(request.seed))
-    digest = hashlib.sha256("\n".join((model.weights_sha256, *settings)).encode())
-    digest.update(volume.affine_ras.tobytes())
-    digest.update(np.ascontiguousarray(volume.array).data)
-    return digest.hexdigest()
-
-
-def _image_name(source: str) -> str:
-    """The last part of a path, also where the path is `.` or ends in `..`."""
-    path = Path(source)
-    return writable(path.resolve().name if path.name in {"", ".."} else path.name)
-
-
-def _warnings(
-    volume: Volume,
-    config: AnatomyConfig,
-    model: ModelIdentity,
-    unknown_words: Sequence[str],
-    detection: Detection,
-    found: list[Finding],
-    kept: list[Finding],
-) -> list[str]:
-    """What a reader must know before trusting the result."""
-    warnings = list(detection.warnings)
-    if detection.pixel_threshold is None:
-        warnings.append("The threshold is relative to this image: a healthy image gets findings too.")
-    bound = config.attention.specificity_bound
-    if detection.prompt_specificity is not None and detection.prompt_specificity < bound:
-        warnings.append(
-            f"The map hardly depends on its prompt (specificity {detection.prompt_specificity:.2f}, bound {bound:g}): "
-            "an empty or nonsense text gives nearly the same one."
-        )
-    if unknown_words:
-        warnings.append(f"The model {model.name} never saw these words: {', '.join(unknown_words)}.")
-    if volume.nonfinite_voxels:
-        warnings.append(f"{volume.nonfinite_voxels} voxels hold no number; they were not looked at.")
-    if not volume.spacing_known:
-        warnings.append("The file tells no spacing; sizes assume pixels of 1 mm.")
-    if len(kept) < len(found):
-        warnings.append(f"Only the {len(kept)} highest-scoring of {len(found)} findings are listed.")
-    return warnings

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
 
 from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.loading import is_model_folder
 from anomalabel.config import DetectionRequest, load_config
 from anomalabel.detectors.base import Detector
 from anomalabel.detectors.few_shot import FewShotDetector
-from anomalabel.errors import ConfigError
+from anomalabel.detectors.reconstruction import ReconstructionDetector
+from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import ModelIdentity
-from anomalabel.localization.few_shot.stored import from_tensors
+from anomalabel.localization.few_shot import stored as few_shot_stored
+from anomalabel.localization.stored_features import stored_features
 from anomalabel.model_folder import (
     WEIGHTS_FILE,
     TrainedModel,
@@ -23,8 +27,11 @@ from anomalabel.model_folder import (
     read_model_folder,
     require_encoder,
 )
+from anomalabel.reconstruction import stored as reconstruction_stored
+from anomalabel.reconstruction.error_maps import feature_encoder
+from anomalabel.reconstruction.saliency import saliency_sources
 
-TRAINED_METHODS = frozenset({"few_shot"})
+TRAINED_METHODS = frozenset({"few_shot", "reconstruction"})
 """Methods whose `backbone` may be the folder of a trained model."""
 
 
@@ -73,12 +80,43 @@ class TrainedDetectors:
         encoders = self._encoders(description.encoder)
         encoder = encoders.patch_encoder()
         require_encoder(description, encoder.identity)
-        model, calibration = from_tensors(description, tensors, encoders.device)
         identity = ModelIdentity(name=folder.resolve().name, weights_sha256=description.weights_sha256)
-        detector = FewShotDetector(
-            encoder, model, calibration, description.config, identity, warnings=description.warnings
-        )
-        return LoadedModel(description, detector)
+        build = LOADERS.get(description.method)
+        if build is None:
+            raise ModelError(
+                f"The model in {folder} was trained by {description.method}, which this version does not know.",
+                f"Give a model of {', '.join(sorted(LOADERS))}.",
+            )
+        return LoadedModel(description, build(description, tensors, encoders, identity))
+
+
+def _few_shot(
+    description: TrainedModel, tensors: Mapping[str, Tensor], encoders: NamedEncoders, identity: ModelIdentity
+) -> Detector:
+    model, calibration = few_shot_stored.from_tensors(description, tensors, encoders.device)
+    return FewShotDetector(
+        encoders.patch_encoder(), model, calibration, description.config, identity, warnings=description.warnings
+    )
+
+
+def _reconstruction(
+    description: TrainedModel, tensors: Mapping[str, Tensor], encoders: NamedEncoders, identity: ModelIdentity
+) -> Detector:
+    config = description.config
+    settings = config.reconstruction
+    encode = feature_encoder(encoders.patch_encoder()) if settings.errors.features > 0 else None
+    model, calibration = reconstruction_stored.from_tensors(description, tensors, encoders.device, encode)
+    saliency = saliency_sources(
+        settings.saliency, encoders, description.prompts, config, description.seed, settings.self_attention
+    )
+    store = stored_features(encoders)
+    return ReconstructionDetector(model, saliency, calibration, config, identity, store, description.warnings)
+
+
+LOADERS: Mapping[str, Callable[[TrainedModel, Mapping[str, Tensor], NamedEncoders, ModelIdentity], Detector]] = {
+    "few_shot": _few_shot,
+    "reconstruction": _reconstruction,
+}
 
 
 def _require_fit(request: DetectionRequest, model: TrainedModel) -> None:

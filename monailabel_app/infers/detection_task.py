@@ -5,14 +5,14 @@ from __future__ import annotations
 import tempfile
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
 from fastapi import HTTPException
 from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
-from anomalabel.config import DetectionRequest
+from anomalabel.config import DetectionRequest, ExtraMap
 from anomalabel.errors import AnomaLabelError
 from anomalabel.finding import FindingsReport
 from anomalabel.io.write import write_compact_heatmap, write_heatmap
@@ -37,6 +37,8 @@ class Detected(Protocol):
     def report(self) -> FindingsReport: ...
     @property
     def uncertainty_map(self) -> FloatArray | None: ...
+    @property
+    def extra_maps(self) -> Mapping[ExtraMap, FloatArray]: ...
 
 
 class Detecting(Protocol):
@@ -52,12 +54,13 @@ class Inference:
     """A finished request: the files inside the folder that the caller gave, and the report.
 
     Args:
-        uncertainty: on the heatmap's grid; None where it was not asked for or the method has none.
+        maps: further maps on the heatmap's grid, by the name of their part in the reply: those that were asked for
+            and that the method has.
     """
 
     heatmap: Path
     report: FindingsReport
-    uncertainty: Path | None = None
+    maps: Mapping[str, Path] = field(default_factory=dict)
 
 
 class DetectionTask(InferTask):
@@ -114,11 +117,11 @@ class DetectionTask(InferTask):
             report = report.model_copy(update={"heatmap": facts})
         else:
             write_heatmap(heatmap, result.anomaly_map, result.volume.affine_ras)
-        uncertainty = None
-        if request.uncertainty and result.uncertainty_map is not None:
-            uncertainty = folder / "uncertainty.nrrd"
-            write_heatmap(uncertainty, result.uncertainty_map, result.volume.affine_ras)
-        return Inference(heatmap, report, uncertainty)
+        maps = {}
+        for part, values in _further_maps(request, result).items():
+            maps[part] = folder / f"{part}.nrrd"
+            write_heatmap(maps[part], values, result.volume.affine_ras)
+        return Inference(heatmap, report, maps)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The call of MONAI Label's own server and of its batch inference.
@@ -134,7 +137,7 @@ class DetectionTask(InferTask):
         folder = Path(tempfile.mkdtemp(prefix="anomalabel-"))
         try:
             # Its reply holds one file.
-            parsed = self.parse(own).model_copy(update={"uncertainty": False})
+            parsed = self.parse(own).model_copy(update={"uncertainty": False, "extra_maps": ()})
             inference = self.run(source, shortened(source.name), parsed, folder, _no_progress)
         except AnomaLabelError as error:
             folder.rmdir()
@@ -152,6 +155,16 @@ def renamed(error: AnomaLabelError, names: Mapping[str, str]) -> AnomaLabelError
     told = error.__class__.__new__(error.__class__)
     AnomaLabelError.__init__(told, cause, remedy)
     return told
+
+
+def _further_maps(request: InferRequest, result: Detected) -> dict[str, FloatArray]:
+    """What was asked for beside the heatmap, as far as the method has it."""
+    maps: dict[str, FloatArray] = {}
+    if request.uncertainty and result.uncertainty_map is not None:
+        maps["uncertainty"] = result.uncertainty_map
+    for name in request.extra_maps:
+        maps[name] = result.extra_maps[name]
+    return maps
 
 
 def _folder_names(backbone: str) -> dict[str, str]:

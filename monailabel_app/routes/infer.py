@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -48,13 +49,13 @@ async def infer(
     """Detect in a study of the server, an uploaded file or a session's image; see the design of the reply below.
 
     Args:
-        task_name: `clap_attention` or `few_shot_localization`.
+        task_name: `clap_attention`, `few_shot_localization` or `unet_reconstruction`.
         image: id of a study; with `file` only its name in the report.
         session_id: id of a session whose image is used.
         request_id: chosen by the client, to ask /progress/{request_id} about it or cancel it there.
-        output: `all` for a multipart reply with `params`, `image` and, where it was asked for, `uncertainty`; or one
-            of the first two alone.
-        params: JSON object, see `InferRequest` and `FewShotRequest`.
+        output: `all` for a multipart reply with `params`, `image` and, where they were asked for and the method has
+            them, `uncertainty`, `saliency` and `reconstruction`; or one of the first two alone.
+        params: JSON object, see `InferRequest`, `TrainedRequest` and `ReconstructionRequest`.
         file: the image itself.
 
     Raises:
@@ -74,10 +75,8 @@ async def infer(
         finally:
             watcher.cancel()
         heatmap = await anyio.to_thread.run_sync(result.heatmap.read_bytes)
-        uncertainty = None
-        if result.uncertainty is not None:
-            uncertainty = await anyio.to_thread.run_sync(result.uncertainty.read_bytes)
-    return reply(result.report, heatmap, uncertainty, name, output)
+        maps = {part: await anyio.to_thread.run_sync(path.read_bytes) for part, path in result.maps.items()}
+    return reply(result.report, heatmap, maps, name, output)
 
 
 def locate(state: ServerState, folder: Path, image: str, session_id: str, file: UploadFile | None) -> tuple[Path, str]:
@@ -107,8 +106,8 @@ def locate(state: ServerState, folder: Path, image: str, session_id: str, file: 
     return Path(found), image
 
 
-def reply(report: FindingsReport, heatmap: bytes, uncertainty: bytes | None, name: str, output: Output) -> Response:
-    """The response: multipart with `params`, `image` and maybe `uncertainty`, or one of the first two alone."""
+def reply(report: FindingsReport, heatmap: bytes, maps: Mapping[str, bytes], name: str, output: Output) -> Response:
+    """The response: multipart with `params`, `image` and a part for each further map, or one of the first two alone."""
     text = report.to_json(indent=None)
     filename = header_filename(name, ".heatmap.nrrd")
     if output is Output.json:
@@ -120,7 +119,7 @@ def reply(report: FindingsReport, heatmap: bytes, uncertainty: bytes | None, nam
         "params": (None, text, "application/json"),
         "image": (filename, heatmap, HEATMAP_TYPE),
     }
-    if uncertainty is not None:
-        fields["uncertainty"] = (header_filename(name, ".uncertainty.nrrd"), uncertainty, HEATMAP_TYPE)
+    for part, content in maps.items():
+        fields[part] = (header_filename(name, f".{part}.nrrd"), content, HEATMAP_TYPE)
     encoder = MultipartEncoder(fields=fields)
     return Response(encoder.to_string(), media_type=encoder.content_type)

@@ -17,8 +17,8 @@ def start(state: State, task_name: str, params: Annotated[dict[str, Any] | None,
     """Start a training in the background; the answer is its status.
 
     Args:
-        task_name: `few_shot_localization`.
-        params: see `TrainRequest`.
+        task_name: `few_shot_localization` or `unet_reconstruction`.
+        params: the keys of `FewShotTraining` or `ReconstructionTrainingRequest`, and `healthy`.
 
     Raises:
         AnomaLabelError: 422, the request cannot be met; 409, another training runs.
@@ -28,13 +28,14 @@ def start(state: State, task_name: str, params: Annotated[dict[str, Any] | None,
     task = state.trainer(task_name)
     state.training.require_idle()
     prepared = task.prepare(params or {}, state.app.datastore())
-    request = prepared.request.model_dump(mode="json")
-    return state.training.start(task_name, request, lambda watch: task.run(prepared, watch)).model_dump(mode="json")
+    request = prepared.request.as_json()
+    started = state.training.start(task_name, request, lambda watch: task.run(prepared, watch), task.resumes)
+    return started.model_dump(mode="json")
 
 
 @router.get("/")
 def status(state: State, all: bool = False, check_if_running: bool = False) -> Any:
-    """The training that runs or ran last.
+    """The training that runs or ran last, with how long it has run and how long its stage will still take.
 
     Args:
         all: as a list, as MONAI Label answers.

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from anomalabel.errors import AnomaLabelError, Cancelled
-from monailabel_app.trainers.few_shot_localization import Watch
+from monailabel_app.trainers.local_training import Watch
 from monailabel_app.trainers.status import TrainingStatus, last_status, save_status
+from monailabel_app.trainers.time_left import TimeLeft
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +39,14 @@ class BackgroundTraining:
 
     Args:
         status_file: keeps the last status, so that a server that was killed says so when it starts again.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, status_file: Path) -> None:
+    def __init__(self, status_file: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self._status_file = status_file
+        self._clock = clock
+        self._began = 0.0
+        self._time_left = TimeLeft()
         self._change = threading.Lock()
         self._cancelled = threading.Event()
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="training")
@@ -50,7 +56,8 @@ class BackgroundTraining:
     @property
     def status(self) -> TrainingStatus | None:
         """Of the training that runs or ran last; None where there was none."""
-        return self._status
+        with self._change:
+            return self._timed(self._status) if self._running and self._status else self._status
 
     @property
     def running(self) -> bool:
@@ -62,13 +69,16 @@ class BackgroundTraining:
         if self._running:
             raise TrainingRunning
 
-    def start(self, task: str, request: dict[str, Any], work: Callable[[Watch], dict[str, Any]]) -> TrainingStatus:
+    def start(
+        self, task: str, request: dict[str, Any], work: Callable[[Watch], dict[str, Any]], resumes: bool = False
+    ) -> TrainingStatus:
         """Start a training and return at once.
 
         Args:
             task: name of the train task.
             request: as it is shown in the status.
             work: trains; gives its report.
+            resumes: whether the same request goes on where a server that ended left it.
 
         Raises:
             TrainingRunning: another one runs.
@@ -76,14 +86,15 @@ class BackgroundTraining:
         """
         with self._change:
             self.require_idle()
-            started = TrainingStatus(model=task, request=request)
+            started = TrainingStatus(model=task, request=request, resumes=resumes)
             save_status(self._status_file, started)
+            self._began, self._time_left = self._clock(), TimeLeft()
             self._status = started
             self._running = True
             self._cancelled.clear()
         future = self._executor.submit(work, self._watch)
         future.add_done_callback(self._finish)
-        return started
+        return started.timed(0.0, None)
 
     def cancel(self) -> TrainingStatus | None:
         """Ask the running training to stop at its next step; None where none runs."""
@@ -92,7 +103,8 @@ class BackgroundTraining:
                 return None
             self._cancelled.set()
             self._status = self._status.at(CANCELLING, self._status.done, self._status.total)
-            return self._status
+            self._time_left = TimeLeft()
+            return self._timed(self._status)
 
     def close(self) -> None:
         """End with the server: a running training stops at its next step and is not waited for."""
@@ -105,10 +117,15 @@ class BackgroundTraining:
                 raise Cancelled
             if self._status is not None:
                 self._status = self._status.at(stage, done, total)
+                self._time_left.note(stage, done, total, self._clock())
+
+    def _timed(self, status: TrainingStatus) -> TrainingStatus:
+        now = self._clock()
+        return status.timed(now - self._began, self._time_left.seconds(now))
 
     def _finish(self, work: Future[dict[str, Any]]) -> None:
         with self._change:
-            ended = None if self._status is None else _outcome(self._status, work)
+            ended = None if self._status is None else _outcome(self._timed(self._status), work)
             try:
                 if ended is not None:
                     save_status(self._status_file, ended)
@@ -124,7 +141,8 @@ def _outcome(status: TrainingStatus, work: Future[dict[str, Any]]) -> TrainingSt
     if error is None:
         return status.ended("DONE", "The new model is in use.", work.result())
     if isinstance(error, (Cancelled, CancelledError)):
-        return status.ended("STOPPED", "The training was cancelled; a model from before stays in use.")
+        goes_on = " The same request goes on from its last checkpoint." if status.resumes else ""
+        return status.ended("STOPPED", f"The training was cancelled; a model from before stays in use.{goes_on}")
     if isinstance(error, AnomaLabelError):
         return status.ended("ERROR", str(error))
     fault = uuid.uuid4().hex[:8]

@@ -35,6 +35,9 @@ class TrainingStatus(BaseModel):
         stage: what is being done.
         done, total: steps of this stage; total 0 where nobody knows yet.
         percent: of this stage.
+        seconds_running: since the start, or from start to end; None where the server did not live to see the end.
+        seconds_left: of this stage, as its last steps went; None where nobody knows yet.
+        resumes: whether the same request, sent again, goes on where a server that ended left this training.
         details: the stages so far and, at the end, the outcome; the last 20.
         error: why it failed, "" otherwise.
         report: of the finished training.
@@ -50,6 +53,9 @@ class TrainingStatus(BaseModel):
     done: int = 0
     total: int = 0
     percent: int = 0
+    seconds_running: float | None = None
+    seconds_left: float | None = None
+    resumes: bool = False
     details: tuple[str, ...] = ()
     error: str = ""
     report: dict[str, Any] | None = None
@@ -64,6 +70,11 @@ class TrainingStatus(BaseModel):
             update={"stage": stage, "done": done, "total": total, "percent": percent, "details": details}
         )
 
+    def timed(self, seconds_running: float, seconds_left: float | None) -> TrainingStatus:
+        """The same with its times, to a tenth of a second."""
+        left = None if seconds_left is None else round(seconds_left, 1)
+        return self.model_copy(update={"seconds_running": round(seconds_running, 1), "seconds_left": left})
+
     def ended(self, status: Status, outcome: str, report: dict[str, Any] | None = None) -> TrainingStatus:
         """The same at its end."""
         return self.model_copy(
@@ -75,6 +86,7 @@ class TrainingStatus(BaseModel):
                 "report": report,
                 "done": self.total if status == "DONE" else self.done,
                 "percent": 100 if status == "DONE" else self.percent,
+                "seconds_left": None,
                 "end_ts": now(),
             }
         )
@@ -104,10 +116,13 @@ def last_status(path: Path) -> TrainingStatus | None:
         return None
     if status.status != "RUNNING":
         return status
+    remedy = "Start the training again."
+    if status.resumes:
+        remedy = "Start it again with the same request: it goes on from its last checkpoint."
     return status.ended(
         "ERROR",
         "The server ended during this training. The model in use is whole: the one from before, or the new one if it "
-        "was just written. Start the training again.",
+        f"was just written. {remedy}",
     )
 
 

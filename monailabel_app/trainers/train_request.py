@@ -4,31 +4,46 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from pydantic import Field
 
-from anomalabel.config import parse_settings
+from anomalabel.config import Settings, parse_settings
 from anomalabel.errors import ConfigError
 from anomalabel.io.listing import list_images
 from anomalabel.learning.few_shot import FewShotTraining
+from anomalabel.learning.reconstruction import ReconstructionTrainingRequest
 from monailabel_app.infer_request import allowed_values, check_backbone, check_config
 from monailabel_app.reviews.event import Verdict
 from monailabel_app.safety.names import checked_name, shortened
 
+LibraryTraining: TypeAlias = FewShotTraining | ReconstructionTrainingRequest
+"""What the library's trainings take, one for each method."""
 
-class TrainRequest(FewShotTraining):
-    """One training as a client may ask for it."""
 
-    backbone: str = Field(description="one of the models that the server was started with")
+class HealthyChoice(Settings):
+    """Where a training's images come from."""
+
     healthy: str | None = Field(
         default=None, description="name of a folder of healthy images in the studies; None: the reviews decide"
     )
 
-    @property
-    def training(self) -> FewShotTraining:
-        """The part that the library understands."""
-        return FewShotTraining(**self.model_dump(exclude={"healthy"}))
+
+@dataclass(frozen=True)
+class TrainRequest:
+    """One training as a client may ask for it.
+
+    Args:
+        training: the part that the library understands; its backbone is one that the server was started with.
+        healthy: name of a folder of healthy images in the studies; None: the reviews decide.
+    """
+
+    training: LibraryTraining
+    healthy: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        """As it is shown in the status, and could be sent again."""
+        return {**self.training.model_dump(mode="json"), "healthy": self.healthy}
 
 
 class Images(Protocol):
@@ -40,7 +55,7 @@ class Images(Protocol):
 
 @dataclass(frozen=True)
 class HealthyStudies:
-    """The images that a training may draw its shots from.
+    """The images that a training may learn from.
 
     Args:
         images: files or DICOM series folders.
@@ -51,29 +66,38 @@ class HealthyStudies:
     abnormal: frozenset[str]
 
 
-def build_train_request(values: dict[str, Any], backbones: tuple[str, ...]) -> TrainRequest:
+def build_train_request(
+    values: dict[str, Any], kind: type[LibraryTraining], backbones: tuple[str, ...]
+) -> TrainRequest:
     """Turn a client's decoded values into a request.
+
+    Args:
+        values: as they were sent.
+        kind: what the method's training takes.
+        backbones: what the server was started with; the first one is the default.
 
     Raises:
         ConfigError: a key that is unknown, a value out of range, or a config that is not shipped.
         ModelError: a backbone that the server was not started with.
     """
-    known = allowed_values(values, TrainRequest.model_fields.keys())
+    known = allowed_values(values, kind.model_fields.keys() | HealthyChoice.model_fields.keys())
     # MONAI Label's Slicer plugin sends every row of its table, also the empty ones.
     given = {key: value for key, value in known.items() if value != ""}
-    request = parse_settings(TrainRequest, {"backbone": backbones[0], **given}, "The request")
-    check_config(request.config)
-    check_backbone(request.backbone, backbones)
-    return request
+    choice = {key: given.pop(key) for key in HealthyChoice.model_fields if key in given}
+    healthy = parse_settings(HealthyChoice, choice, "The request").healthy
+    training = parse_settings(kind, {"backbone": backbones[0], **given}, "The request")
+    check_config(training.config)
+    check_backbone(training.backbone, backbones)
+    return TrainRequest(training, healthy)
 
 
 def healthy_studies(
-    request: TrainRequest, studies: Path | None, images: Images, verdicts: dict[str, Verdict]
+    folder: str | None, studies: Path | None, images: Images, verdicts: dict[str, Verdict]
 ) -> HealthyStudies:
-    """The studies whose review says normal, or the images of the folder that the request names.
+    """The studies whose review says normal, or the images of a folder.
 
     Args:
-        request: parsed.
+        folder: its name in the studies, as the request gives it; None: the reviews decide.
         studies: the studies folder; None where the images lie in an archive.
         images: the datastore.
         verdicts: of the reviews, by image id.
@@ -83,9 +107,9 @@ def healthy_studies(
         ImageReadError: a file or folder may not be read.
     """
     abnormal = frozenset(image for image, verdict in verdicts.items() if verdict == "abnormal")
-    if request.healthy is not None:
-        folder = _folder_of_studies(request.healthy, studies)
-        return HealthyStudies(tuple(listed.image for listed in list_images(folder)), abnormal)
+    if folder is not None:
+        listed = list_images(_folder_of_studies(folder, studies))
+        return HealthyStudies(tuple(one.image for one in listed), abnormal)
     there = set(images.list_images())
     normal = sorted(image for image, verdict in verdicts.items() if verdict == "normal" and image in there)
     if not normal:

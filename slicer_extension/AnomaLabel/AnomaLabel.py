@@ -7,6 +7,7 @@ import slicer
 from AnomaLabelLib.address import DEFAULT_ADDRESS
 from AnomaLabelLib.client import Client
 from AnomaLabelLib.errors import PanelError
+from AnomaLabelLib.map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
 from AnomaLabelLib.panel_state import Notice, PanelState, ShownRun
 from AnomaLabelLib.parameters import RunParameters, prompts_from_text
 from AnomaLabelLib.presenter import Presenter
@@ -68,6 +69,12 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._timer.setInterval(POLL_INTERVAL_MS)
         self._timer.timeout.connect(self.presenter.tick)
         self._drawn = PanelState()
+        ui = self.ui
+        self._map_checks = {
+            UNCERTAINTY: ui.uncertaintyCheck,
+            SALIENCY: ui.saliencyCheck,
+            RECONSTRUCTION: ui.reconstructionCheck,
+        }
         self.ui.volumeSelector.setMRMLScene(slicer.mrmlScene)
         self.ui.serverAddress.setText(slicer.app.userSettings().value(ADDRESS_SETTING, DEFAULT_ADDRESS))
         for column, width in enumerate(COLUMN_WIDTHS):
@@ -101,7 +108,8 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.heatmapCheck.toggled.connect(self._on_visibility)
         ui.unseenCheck.toggled.connect(self._on_visibility)
         ui.boxesCheck.toggled.connect(self._on_visibility)
-        ui.uncertaintyCheck.toggled.connect(self._on_visibility)
+        for kind, check in self._map_checks.items():
+            check.toggled.connect(lambda checked, kind=kind: self._on_map(kind, checked))
         ui.opacitySlider.valueChanged.connect(self.presenter.set_opacity)
         ui.thresholdSlider.valueChanged.connect(self.presenter.set_threshold)
         ui.findingsTable.currentCellChanged.connect(self._on_finding)
@@ -123,13 +131,14 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         server, config = self.presenter.state.server, self._chosen_config()
         if server is None or config is None:
             return
-        learns = server.task(self.ui.taskCombo.property("currentText")).learns
-        models = [model.name for model in server.trained_for(config.name)] if learns else server.backbones
+        task = self.ui.taskCombo.property("currentText")
+        learns = server.task(task).learns
+        models = [model.name for model in server.trained_for(task, config.name)] if learns else server.backbones
         self._fill(self.ui.backboneCombo, models)
         for prompts in (self.ui.positivePrompts, self.ui.negativePrompts):
             prompts.setEnabled(not learns)
         self.ui.trainedLabel.setVisible(learns)
-        self.ui.trainedLabel.setText(trained_text(server, config) if learns else "")
+        self.ui.trainedLabel.setText(trained_text(server, task, config) if learns else "")
 
     def _on_source(self, _checked):
         from_scene = self.ui.volumeRadio.property("checked")
@@ -157,8 +166,16 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             heatmap=self.ui.heatmapCheck.property("checked"),
             unseen=self.ui.unseenCheck.property("checked"),
             boxes=self.ui.boxesCheck.property("checked"),
-            uncertainty=self.ui.uncertaintyCheck.property("checked"),
         )
+
+    def _on_map(self, kind, checked):
+        """One map at a time stands in place of the heatmap."""
+        for other, check in self._map_checks.items():
+            if other != kind:
+                check.blockSignals(True)
+                check.setChecked(False)
+                check.blockSignals(False)
+        self.presenter.show_instead(kind if checked else "")
 
     def _on_finding(self, row, _column, _old_row=-1, _old_column=-1):
         self.presenter.jump_to_finding(row)
@@ -178,14 +195,13 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         task = self.ui.taskCombo.property("currentText")
         model = self.ui.backboneCombo.property("currentText") or None
         facts = server.task(task)
-        uncertainty = True if facts.has_uncertainty else None
         if facts.learns:
-            return RunParameters(task, config.name, trained=model, uncertainty=uncertainty)
+            return RunParameters(task, config.name, trained=model, maps=facts.maps)
         return RunParameters(
             task,
             config.name,
             backbone=model,
-            uncertainty=uncertainty,
+            maps=facts.maps,
             positive=prompts_from_text(self.ui.positivePrompts.property("plainText")),
             negative=prompts_from_text(self.ui.negativePrompts.property("plainText")),
         )
@@ -239,7 +255,10 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.imageScoreLabel.setVisible(run is not None and bool(run.image_score))
         ui.imageScoreLabel.setText("" if run is None else run.image_score)
         ui.thresholdRuleLabel.setText("" if run is None else run.threshold_rule)
-        ui.uncertaintyCheck.setEnabled(run is not None and run.has_uncertainty)
+        maps = () if run is None else run.maps
+        ui.uncertaintyCheck.setEnabled(UNCERTAINTY in maps)
+        for kind in (SALIENCY, RECONSTRUCTION):
+            self._map_checks[kind].setVisible(kind in maps)
         if run is None:
             ui.findingsTable.setRowCount(0)
             return

@@ -43,10 +43,14 @@ class CannedClient:
         words = ("Glioma, Astrocytoma, Oligodendroglioma",), ("Normal, Healthy gray matter",)
         return ServerFacts(
             "0.1.0",
-            ("clap_attention", "few_shot_localization"),
+            ("clap_attention", "few_shot_localization", "unet_reconstruction"),
             (ConfigFacts("brain_mri", "Brain MRI", *words),),
             ("embedded",),
-            task_facts=(TaskFacts(), TaskFacts(learns=True, has_uncertainty=True)),
+            task_facts=(
+                TaskFacts(),
+                TaskFacts(learns=True, maps=("uncertainty",)),
+                TaskFacts(learns=True, maps=("saliency", "reconstruction")),
+            ),
         )
 
     def ready(self) -> None:

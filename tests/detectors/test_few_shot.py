@@ -12,8 +12,10 @@ from anomalabel.backbones.encoders import GivenEncoders
 from anomalabel.backbones.text_adapter import TextAdapter, read_text_adapter, write_text_adapter
 from anomalabel.config import DetectionRequest
 from anomalabel.detectors.base import PreparedImage, no_progress
+from anomalabel.detectors.context import BuildContext
 from anomalabel.detectors.few_shot import FewShotDetector, shot_of
-from anomalabel.detectors.registry import BuildContext, build_detector, learn_few_shot, learned_before, texts_of
+from anomalabel.detectors.learn_few_shot import learn_few_shot, learned_before
+from anomalabel.detectors.registry import build_detector, texts_of
 from anomalabel.errors import Cancelled, ConfigError, ImageReadError, ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import FeatureStore

@@ -10,7 +10,8 @@ import pytest
 from anomalabel.backbones.encoders import GivenEncoders
 from anomalabel.config import ForegroundSettings, Method, PreprocessingSettings, load_config
 from anomalabel.detectors.base import CalibratedDetector, PreparedImage, no_progress
-from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.registry import BUILDERS, build_detector
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import PromptTexts
 from anomalabel.preprocessing.prepare import PreparedVolume

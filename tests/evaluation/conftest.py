@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +14,11 @@ from torch import Tensor, nn
 
 from anomalabel.backbones.encoders import GivenEncoders
 from anomalabel.backbones.patch_encoders import ModulePatchEncoder
+from anomalabel.detectors.base import Detection
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.registry import BUILDERS, MethodBuilder
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
+from anomalabel.finding import ModelIdentity, Threshold
 
 SIDE = 32
 MakeSet = Callable[..., EvaluationSet]
@@ -86,3 +91,90 @@ def disc(generator: np.random.Generator) -> np.ndarray:
     y, x = np.mgrid[:SIDE, :SIDE]
     row, column = generator.integers(8, SIDE - 8, 2)
     return (y - row) ** 2 + (x - column) ** 2 <= 16
+
+
+@pytest.fixture
+def bmad_folder(tmp_path: Path) -> Path:
+    """BMAD in small: its six sets in their published layout, 4 training, 2 validation and 5 test images each.
+
+    Three sets have masks (of sick images, in `label`) and their images in `img`, the others have neither.
+    """
+    root = tmp_path / "BMAD"
+    for number, (folder, masked, name) in enumerate(BMAD_FOLDERS):
+        generator = np.random.default_rng(number)
+        for part, counts in {"train": (4, 0), "valid": (1, 1), "test": (3, 2)}.items():
+            for label, count in zip(("good", "Ungood"), counts, strict=True):
+                for index in range(count):
+                    stem = name(f"{number}{part}{label}", index)
+                    place = root / folder / part / label
+                    pixels, lesion = draw_picture(generator), disc(generator)
+                    if label == "Ungood":
+                        pixels[lesion] = 250
+                        if masked:
+                            write_picture(place / "label" / f"{stem}.png", lesion * 255)
+                    write_picture(place / "img" / f"{stem}.png" if masked else place / f"{stem}.png", pixels)
+    return root
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels.astype(np.uint8)).save(path)
+
+
+def running_number(where: str, index: int) -> str:
+    """The digits of where an image lies make a patient of its own."""
+    return str(zlib.crc32(f"{where}{index}".encode()) % 10**5).zfill(5)
+
+
+BMAD_FOLDERS = (
+    ("Brain", True, lambda where, index: f"{running_number(where, index)}_60"),
+    ("Liver", True, lambda where, index: f"{running_number(where, index)}_487"),
+    ("Retina_RESC", True, lambda where, index: f"{running_number(where, index)}_28"),
+    ("Retina_OCT2017", False, lambda where, index: f"NORMAL-{running_number(where, index)}-1"),
+    ("Chest", False, lambda where, index: f"Normal-ff8d7572-1183-45e4-a1bf-7300000{running_number(where, index)}"),
+    ("Histopathology", False, running_number),
+)
+
+
+class MeanImage:
+    """A method that learns: how far each pixel lies from the mean of the healthy images plus noise of the seed.
+
+    It sets its own thresholds, and tells what it is called.
+    """
+
+    identity = ModelIdentity(name="mean image", weights_sha256="0" * 64)
+    image_threshold = Threshold(value=0.3, rule="image: as it likes")
+    pixel_threshold = Threshold(value=0.2, rule="pixel: as it likes")
+
+    def __init__(self, description: str, context: BuildContext) -> None:
+        self.description = description
+        noise = np.random.default_rng(context.seed)
+        total = 0.0
+        for number, image in enumerate(context.healthy):
+            if context.watch is not None:
+                context.watch("adding up", number, len(context.healthy))
+            total = total + image.prepared.scaled
+        mean = total / len(context.healthy)
+        self._mean = mean + noise.normal(0, 0.01, mean.shape)
+
+    def detect(self, prepared, affine_ras, positions, progress) -> Detection:
+        """See `Detector.detect`."""
+        difference = np.abs(prepared.scaled - self._mean).astype(np.float32)
+        return Detection(difference, float(difference.max()))
+
+
+@pytest.fixture
+def learners(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, BuildContext]]:
+    """The four saliencies of reconstruction are `MeanImage` here; what each was built from, in order."""
+    built: list[tuple[str, BuildContext]] = []
+
+    def builder(name: str) -> MethodBuilder:
+        def build(context: BuildContext) -> MeanImage:
+            built.append((name, context))
+            return MeanImage(f"saliency of {name}", context)
+
+        return MethodBuilder(build, needs_healthy=True, uses_prompts=True, calibrates=True)
+
+    for name in ("none", "ear", "plp", "clap"):
+        monkeypatch.setitem(BUILDERS, f"reconstruction_{name}", builder(name))
+    return built

@@ -123,3 +123,18 @@ def test_pixels_without_a_number_do_not_matter(tmp_path):
     whole, part = (EvaluationCase(name, tmp_path / f"{name}.nii.gz", abnormal=False) for name in "ab")
     (found,) = find_near_duplicates([whole], [part])
     assert found.similarity > 0.95
+
+
+def test_many_shots_are_compared_in_blocks_and_told(tmp_path, monkeypatch):
+    monkeypatch.setattr("anomalabel.evaluation.duplicates.SHOTS_AT_ONCE", 3)
+    shots = [saved(tmp_path / f"shot{seed}.png", texture(seed, (64, 64))) for seed in range(8)]
+    same = [saved(tmp_path / f"same{seed}.png", texture(seed, (64, 64))[:, ::-1]) for seed in (1, 7)]
+    other = saved(tmp_path / "other.png", texture(50, (64, 64)))
+    told = []
+    found = find_near_duplicates(shots, [*same, other], progress=lambda *done: told.append(done))
+    assert {(pair.shot.identity, pair.case.identity) for pair in found} == {
+        ("shot1.png", "same1.png"),
+        ("shot7.png", "same7.png"),
+    }
+    assert all(pair.mirrored and pair.similarity == pytest.approx(1, abs=1e-5) for pair in found)
+    assert told == [(done, 19) for done in (*range(11), 11, 14, 17)]

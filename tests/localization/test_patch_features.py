@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,13 @@ from anomalabel.config import Clahe, ForegroundSettings, PreprocessingSettings, 
 from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity
 from anomalabel.localization import patch_features
-from anomalabel.localization.patch_features import FeatureStore, SlicePatches, extract_patches
+from anomalabel.localization.patch_features import (
+    FeatureStore,
+    SlicePatches,
+    cut_slice,
+    extract_cut,
+    extract_patches,
+)
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
@@ -36,6 +44,18 @@ class Counting:
 
 class OtherLevels(Counting):
     """Another kind of encoder on the same weights."""
+
+
+class Batches(Counting):
+    """Counts the images of each time it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+
+    def patch_features(self, images: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.batches.append(len(images))
+        return super().patch_features(images)
 
 
 def volume(seed=0) -> PreparedVolume:
@@ -95,6 +115,58 @@ def test_the_version_is_raised_when_the_pixels_that_encoders_get_change():
     found = extract_patches(Counting(), settings, prepared, np.diag([1.0, 2.0, 1.0, 1.0]), (FIRST,))[0]
     assert patch_features.FEATURES_VERSION == 1
     np.testing.assert_allclose(found.levels[0].flatten(), [0.5514, 0.2311, 0.3560, 0.4398], atol=1e-4)
+
+
+def test_a_cut_slice_is_what_is_shown_at_its_position():
+    scaled = np.arange(24, dtype=np.float32).reshape(2, 3, 4) / 24
+    seen = np.zeros((2, 3, 4), bool)
+    seen[1, 2, 3] = True
+    one = cut_slice(PreparedVolume(scaled, seen), np.diag([-0.5, -2.0, 3.0, 1.0]), SlicePosition(0, 1, "image"))
+    np.testing.assert_array_equal(one.scaled, scaled[1])
+    np.testing.assert_array_equal(np.argwhere(one.seen), [[2, 3]])
+    assert one.spacing_mm == (2.0, 0.5)
+    assert one.framed(16, PLAIN).image.shape == (16, 16)
+
+
+def test_slices_of_several_volumes_share_batches_and_the_store():
+    encoder, store, done = Batches(), FeatureStore(), []
+    volumes = [volume(seed) for seed in range(3)]
+    slices = [cut_slice(prepared, np.eye(4), position) for prepared in volumes for position in (FIRST, SECOND)]
+    extract_cut(encoder, PLAIN, slices[1:2], store)
+    found = extract_cut(encoder, PLAIN, iter([*slices, slices[3]]), store, 2, done.append)
+    assert encoder.batches == [1, 2, 2, 1]
+    assert done == [3, 5, 7]
+    expected = [
+        one for prepared in volumes for one in extract_patches(Counting(), PLAIN, prepared, np.eye(4), (FIRST, SECOND))
+    ]
+    for one, other in zip(found, [*expected, expected[3]], strict=True):
+        torch.testing.assert_close(one.levels, other.levels)
+        np.testing.assert_array_equal(one.seen, other.seen)
+
+
+def test_without_a_store_every_slice_is_encoded():
+    encoder = Batches()
+    one = cut_slice(volume(), np.eye(4), FIRST)
+    assert len(extract_cut(encoder, PLAIN, [one, one, one], batch_size=2)) == 3
+    assert len(extract_cut(encoder, PLAIN, [one, one, one])) == 3
+    assert encoder.batches == [2, 1, 3]
+    assert extract_cut(encoder, PLAIN, []) == []
+
+
+def test_slices_are_let_go_of_once_they_are_encoded():
+    told: list[weakref.ref] = []
+    most = []
+
+    def read():
+        for seed in range(6):
+            one = cut_slice(volume(seed), np.eye(4), FIRST)
+            told.append(weakref.ref(one))
+            yield one
+            del one
+            most.append(sum(reference() is not None for reference in told))
+
+    extract_cut(Counting(), PLAIN, read(), FeatureStore(), batch_size=3)
+    assert max(most) == 2
 
 
 def test_the_oldest_leave_when_memory_is_full():

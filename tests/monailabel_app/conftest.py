@@ -1,7 +1,9 @@
 """A server in this process whose pipeline is a stand-in that tests can hold, break and watch."""
 
+import shutil
+import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +18,14 @@ from fastapi.testclient import TestClient
 from anomalabel.config import DetectionRequest, load_config
 from anomalabel.finding import FindingsReport, Heatmap, ModelIdentity, PromptTexts, Threshold
 from anomalabel.io.read import read_volume
-from anomalabel.learning.few_shot import FewShotTraining, LeftOutImage, TrainingReport
+from anomalabel.learning.training_report import LeftOutImage, TrainingReport
 from anomalabel.model_folder import HealthyImage, TrainedModel, write_model_folder
 from anomalabel.volume import FloatArray, Volume
 from monailabel_app.server import create_app
 from monailabel_app.settings import ServerSettings
+
+if str(Path(__file__).parent) not in sys.path:
+    sys.path.insert(0, str(Path(__file__).parent))
 
 LOOPBACK = "http://127.0.0.1"
 
@@ -33,13 +38,15 @@ class StandInResult:
     anomaly_map: FloatArray
     report: FindingsReport
     uncertainty_map: FloatArray | None = None
+    extra_maps: Mapping[str, FloatArray] = field(default_factory=dict)
 
 
 @dataclass
 class StandInPipeline:
     """Reads the image for real; its map is the image scaled to [0, 1], NaN in the first row of each slice.
 
-    The method few_shot has an uncertainty map too, a tenth of the map.
+    The method few_shot has an uncertainty map too, a tenth of the map; the method reconstruction, where it is asked for
+    them, a saliency map, minus the map, and a reconstruction, half the map.
     """
 
     warm_gate: threading.Event = field(default_factory=threading.Event)
@@ -102,13 +109,16 @@ def stand_in_result(volume: Volume, request: DetectionRequest) -> StandInResult:
         findings=(),
     )
     uncertainty_map = anomaly_map / 10 if request.method == "few_shot" else None
-    return StandInResult(volume, anomaly_map, report, uncertainty_map)
+    has = {"saliency": -anomaly_map, "reconstruction": anomaly_map / 2} if request.method == "reconstruction" else {}
+    extra_maps = {name: has[name] for name in request.extra_maps}
+    return StandInResult(volume, anomaly_map, report, uncertainty_map, extra_maps)
 
 
 @dataclass
 class StandInTraining:
     """Writes a real model folder with one tensor, and can be held before that."""
 
+    method: str = "few_shot"
     gate: threading.Event = field(default_factory=threading.Event)
     entered: threading.Event = field(default_factory=threading.Event)
     error: Exception | None = None
@@ -119,7 +129,7 @@ class StandInTraining:
 
     def __call__(
         self,
-        request: FewShotTraining,
+        request: Any,
         healthy: Sequence[Path],
         folder: Path,
         encoders: str,
@@ -134,7 +144,7 @@ class StandInTraining:
             watch("training", 3, 12)
         if self.error is not None:
             raise self.error
-        write_model(folder, request.config, request.seed, len(healthy))
+        write_model(folder, request.config, request.seed, len(healthy), self.method)
         return TrainingReport(
             model=request.config,
             weights_sha256="3" * 64,
@@ -147,11 +157,20 @@ class StandInTraining:
         )
 
 
-def write_model(folder: Path, config: str, seed: int = 0, shots: int = 4) -> None:
+def write_model(
+    folder: Path,
+    config: str,
+    seed: int = 0,
+    shots: int = 4,
+    method: str = "few_shot",
+    saliency: str = "clap",
+) -> None:
     """A model folder as training writes it; its one tensor holds the seed."""
+    settings = load_config(config)
+    reconstruction = settings.reconstruction.model_copy(update={"saliency": saliency})
     model = TrainedModel(
-        method="few_shot",
-        config=load_config(config),
+        method=method,
+        config=settings.model_copy(update={"reconstruction": reconstruction}),
         backbone=ModelIdentity(name="embedded", weights_sha256="1" * 64),
         prompts=PromptTexts(positive=("tumor",), negative=("healthy",)),
         healthy=tuple(HealthyImage(name=f"{number}.png", sha256="2" * 64) for number in range(shots)),
@@ -187,20 +206,43 @@ def models(studies: Path) -> Path:
 
 
 @pytest.fixture
+def reconstruction_models(studies: Path) -> Path:
+    """The folder of the server's models that reconstruct: one for `brain_mri`, and one without saliency for
+    `liver_ct`."""
+    folder = studies / "anomalabel" / "models" / "unet_reconstruction"
+    for config, saliency in (("brain_mri", "clap"), ("liver_ct", "none")):
+        write_model(folder / config, config, shots=60, method="reconstruction", saliency=saliency)
+    return folder
+
+
+@pytest.fixture
 def training() -> StandInTraining:
+    """What makes few-shot models."""
     return StandInTraining()
+
+
+@pytest.fixture
+def reconstruction_training() -> StandInTraining:
+    """What makes models that reconstruct."""
+    return StandInTraining("reconstruction")
 
 
 StartServer = Callable[..., TestClient]
 
 
 @pytest.fixture
-def start(studies: Path, pipeline: StandInPipeline, training: StandInTraining) -> Iterator[StartServer]:
+def start(
+    studies: Path,
+    pipeline: StandInPipeline,
+    training: StandInTraining,
+    reconstruction_training: StandInTraining,
+) -> Iterator[StartServer]:
     """Starts a server on `studies` with given settings; it may still be loading its models."""
+    trainings = {"few_shot_localization": training, "unet_reconstruction": reconstruction_training}
     with ExitStack() as servers:
 
         def started(**settings: object) -> TestClient:
-            app = create_app(ServerSettings(studies, **settings), pipeline, training)
+            app = create_app(ServerSettings(studies, **settings), pipeline, trainings)
             client = TestClient(app, base_url=LOOPBACK, raise_server_exceptions=False)
             return servers.enter_context(client)
 
@@ -216,3 +258,23 @@ def client(start: StartServer) -> TestClient:
             return server
         threading.Event().wait(0.02)
     raise AssertionError(server.get("/ready").text)
+
+
+@pytest.fixture
+def normals(studies: Path) -> list[Path]:
+    """Four more studies: `n0` to `n3`."""
+    paths = [studies / f"n{number}.nii.gz" for number in range(4)]
+    for path in paths:
+        shutil.copy(studies / "head.nii.gz", path)
+    return paths
+
+
+@pytest.fixture
+def ready(client: TestClient, normals: list[Path]) -> TestClient:
+    """A server whose studies n0 to n2 are reviewed as normal and `head` as abnormal."""
+    from server_talk import review
+
+    for number in range(3):
+        review(client, f"n{number}", "normal")
+    review(client, "head", "abnormal")
+    return client

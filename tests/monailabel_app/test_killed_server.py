@@ -6,17 +6,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
+from server_talk import wait_for
 
 from anomalabel.demo.server_process import free_port
 from anomalabel.model_folder import read_description
 
-ROUTE = "/train/few_shot_localization"
+REMEDIES = {
+    "few_shot_localization": "Start the training again.",
+    "unet_reconstruction": "Start it again with the same request: it goes on from its last checkpoint.",
+}
 PATIENCE_S = 60
 
 HELD_SERVER = """
@@ -29,7 +32,8 @@ from monailabel_app.settings import ServerSettings
 
 training = conftest.StandInTraining()
 training.gate.clear()
-app = create_app(ServerSettings(Path(sys.argv[1])), conftest.StandInPipeline(), training)
+trainings = {"few_shot_localization": training, "unet_reconstruction": training}
+app = create_app(ServerSettings(Path(sys.argv[1])), conftest.StandInPipeline(), trainings)
 uvicorn.run(app, port=int(sys.argv[2]), log_level="warning")
 """
 
@@ -42,30 +46,24 @@ def answer_of(url: str) -> Any:
     return answer.json() if answer.ok else None
 
 
-def wait_for(condition: Any) -> None:
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never happened")
-
-
-@pytest.mark.usefixtures("models")
-def test_nothing_is_broken_and_the_next_training_starts_clean(studies: Path, start: Any, pipeline: Any) -> None:
+@pytest.mark.parametrize("task", REMEDIES)
+@pytest.mark.usefixtures("models", "reconstruction_models")
+def test_nothing_is_broken_and_the_next_training_starts_clean(
+    studies: Path, start: Any, pipeline: Any, task: str
+) -> None:
     shutil.copy(studies / "head.nii.gz", studies / "n0.nii.gz")
-    model = studies / "anomalabel" / "models" / "few_shot_localization" / "brain_mri"
+    model = studies / "anomalabel" / "models" / task / "brain_mri"
     old = read_description(model)
     port = free_port()
     command = [sys.executable, "-c", HELD_SERVER, str(studies), str(port)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     with subprocess.Popen(command, env=environment) as server:
         url = f"http://127.0.0.1:{port}"
-        wait_for(lambda: answer_of(f"{url}/ready"))
+        wait_for(lambda: answer_of(f"{url}/ready"), PATIENCE_S)
         review = {"reviewer": "A", "action": "case_normal"}
         assert requests.post(f"{url}/reviews/n0", json=review, timeout=5).ok
-        assert requests.post(url + ROUTE, json={"seed": 9}, timeout=5).ok
-        wait_for(lambda: answer_of(f"{url}/train/")["stage"] == "training")
+        assert requests.post(f"{url}/train/{task}", json={"seed": 9}, timeout=5).ok
+        wait_for(lambda: answer_of(f"{url}/train/")["stage"] == "training", PATIENCE_S)
         server.send_signal(signal.SIGKILL)
     assert json.loads((studies / "anomalabel" / "training.json").read_text())["status"] == "RUNNING"
 
@@ -73,10 +71,11 @@ def test_nothing_is_broken_and_the_next_training_starts_clean(studies: Path, sta
     wait_for(lambda: again.get("/ready").status_code == 200)
     status = again.get("/train/").json()
     assert (status["status"], status["request"]["seed"]) == ("ERROR", 9)
+    assert status["error"].endswith(REMEDIES[task])
     assert again.get("/reviews/n0").json()["verdict"] == "normal"
     assert read_description(model) == old
-    assert again.post("/infer/few_shot_localization?image=head&output=json").status_code == 200
+    assert again.post(f"/infer/{task}?image=head&output=json").status_code == 200
     assert pipeline.requests[0].backbone == str(model)
-    again.post(ROUTE, json={"seed": 10})
+    again.post(f"/train/{task}", json={"seed": 10})
     wait_for(lambda: again.get("/train/").json()["status"] == "DONE")
     assert read_description(model).seed == 10

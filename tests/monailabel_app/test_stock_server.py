@@ -14,9 +14,12 @@ from monailabel_app.reviews.event import Review
 
 
 @pytest.fixture
-def app(studies: Path, pipeline: Any, training: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+def app(
+    studies: Path, pipeline: Any, training: Any, reconstruction_training: Any, monkeypatch: pytest.MonkeyPatch
+) -> Any:
     monkeypatch.setattr("monailabel_app.app.build_pipeline", lambda configuration: pipeline)
     monkeypatch.setattr("monailabel_app.trainers.few_shot_localization.train_few_shot", training)
+    monkeypatch.setattr("monailabel_app.trainers.unet_reconstruction.train_reconstruction", reconstruction_training)
     folder = Path(monailabel_app.__file__).parent
     return app_instance(str(folder), str(studies), {"backbones": "embedded, biomedclip"})
 
@@ -55,8 +58,25 @@ def test_it_trains_in_the_process_that_monailabel_starts_for_it(app: Any, traini
     assert app.info()["models"]["few_shot_localization"]["config"]["trained"] == ["liver_ct"]
 
 
-def test_its_reply_has_no_place_for_a_second_file(app: Any, models: Path) -> None:
-    result = app.infer({"model": "few_shot_localization", "image": "head", "uncertainty": True})
+def test_it_trains_the_second_method_with_the_empty_rows_of_the_table(app: Any, reconstruction_training: Any) -> None:
+    app.reviews.add("head", Review(reviewer="A", action="case_normal"))
+    table = app.info()["trainers"]["unet_reconstruction"]["config"]
+    assert table["saliency"] == ["", "none", "ear", "plp", "clap"]
+    app.train({"model": "unet_reconstruction", "gpus": "all", **table, "samples": "16"})
+    (call,) = reconstruction_training.calls
+    asked = call["request"]
+    assert (asked.config, asked.saliency, asked.epochs, asked.samples, asked.seed) == ("brain_mri", None, None, 16, 0)
+    assert app.info()["models"]["unet_reconstruction"]["config"]["trained"] == ["brain_mri"]
+    assert app.info()["models"]["few_shot_localization"]["config"]["trained"] == []
+
+
+@pytest.mark.parametrize(
+    ("task", "wanted"),
+    [("few_shot_localization", ("uncertainty",)), ("unet_reconstruction", ("saliency", "reconstruction"))],
+)
+@pytest.mark.usefixtures("models", "reconstruction_models")
+def test_its_reply_has_no_place_for_a_second_file(app: Any, task: str, wanted: tuple[str, ...]) -> None:
+    result = app.infer({"model": task, "image": "head", **dict.fromkeys(wanted, True)})
     assert [entry.name for entry in Path(result["file"]).parent.iterdir()] == ["heatmap.nrrd"]
     assert result["params"]["config"] == "brain_mri"
     shutil.rmtree(Path(result["file"]).parent)

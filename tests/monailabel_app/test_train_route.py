@@ -4,64 +4,17 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from server_talk import ended, held, review, wait_for
 
 from anomalabel.errors import ImageReadError
 from anomalabel.model_folder import read_description
 
 ROUTE = "/train/few_shot_localization"
-
-
-def wait_for(condition: Any) -> None:
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it never happened")
-
-
-def review(client: TestClient, image: str, verdict: str) -> None:
-    body = {"reviewer": "A", "action": f"case_{verdict}"}
-    assert client.post(f"/reviews/{image}", json=body).status_code == 200
-
-
-def ended(client: TestClient) -> dict[str, Any]:
-    wait_for(lambda: client.get("/train/").json()["status"] != "RUNNING")
-    return client.get("/train/").json()
-
-
-@contextmanager
-def held(training: Any) -> Iterator[None]:
-    """The training waits at step 3 of 12 until the block is left."""
-    training.gate.clear()
-    try:
-        yield
-    finally:
-        training.gate.set()
-
-
-@pytest.fixture
-def normals(studies: Path) -> list[Path]:
-    """Four more studies: `n0` to `n3`."""
-    paths = [studies / f"n{number}.nii.gz" for number in range(4)]
-    for path in paths:
-        shutil.copy(studies / "head.nii.gz", path)
-    return paths
-
-
-@pytest.fixture
-def ready(client: TestClient, normals: list[Path]) -> TestClient:
-    """A server whose studies n0 to n2 are reviewed as normal and `head` as abnormal."""
-    for number in range(3):
-        review(client, f"n{number}", "normal")
-    review(client, "head", "abnormal")
-    return client
 
 
 def model_of(studies: Path, config: str = "brain_mri") -> Path:
@@ -82,6 +35,8 @@ def test_it_learns_from_what_the_reviews_call_normal_and_the_model_is_in_use_at_
     assert status["report"]["images"] == ["n0.nii.gz", "n1.nii.gz", "n2.nii.gz"]
     assert status["report"]["left_out"] == [{"image": "torn.nii.gz", "reason": "torn.nii.gz is cut off"}]
     assert (status["done"], status["total"]) == (12, 12)
+    assert 0 <= status["seconds_running"] < 20
+    assert status["seconds_left"] is None
     assert status["end_ts"] >= status["start_ts"] == started.json()["start_ts"]
     (call,) = training.calls
     assert call["healthy"] == tuple(normals[:3])
@@ -143,7 +98,7 @@ def test_a_cancelled_training_leaves_the_old_model_and_the_next_one_starts(
         assert ready.delete("/train/").json()["stage"] == "cancelling"
         status = ended(ready)
     assert (status["status"], status["error"]) == ("STOPPED", "")
-    assert "a model from before stays in use" in status["details"][-1]
+    assert status["details"][-1] == "The training was cancelled; a model from before stays in use."
     assert read_description(model_of(studies)) == old
     assert ready.delete("/train/").status_code == 404
     ready.post(ROUTE, json={"seed": 3})

@@ -116,13 +116,13 @@ def inference_result(
     heatmap: np.ndarray,
     affine_ras: np.ndarray,
     findings: list[dict],
-    uncertainty_nrrd: bytes | None = None,
+    maps: dict[str, bytes] | None = None,
     **changes,
 ):
-    """What `Client.infer` returns for a heatmap (Z, Y, X), its findings and maybe the file of its uncertainty."""
+    """What `Client.infer` returns for a heatmap (Z, Y, X), its findings and the files of further maps, by kind."""
     from AnomaLabelLib.client import InferenceResult
     from AnomaLabelLib.report import parse_report
 
     text = json.dumps(report(heatmap, findings, **changes))
-    uncertainty = None if uncertainty_nrrd is None else memoryview(uncertainty_nrrd)
-    return InferenceResult(parse_report(text), memoryview(nrrd_bytes(heatmap, affine_ras)), uncertainty)
+    views = {kind: memoryview(content) for kind, content in (maps or {}).items()}
+    return InferenceResult(parse_report(text), memoryview(nrrd_bytes(heatmap, affine_ras)), views)

@@ -96,6 +96,7 @@ INFO = {
     "models": {
         "clap_attention": {"config": {"backbone": ["embedded", "biomedclip"], "seed": 0}},
         "few_shot_localization": {"config": {"trained": ["liver_ct"], "uncertainty": False}},
+        "unet_reconstruction": {"config": {"trained": ["liver_ct"], "saliency": False, "reconstruction": False}},
     },
     "datastore": {"total": 2},
     "anomalabel": {
@@ -107,12 +108,21 @@ INFO = {
         "backbones": ["embedded", "biomedclip"],
         "trained": [
             {
+                "task": "few_shot_localization",
                 "name": "liver_ct",
                 "config": "liver_ct",
                 "shots": 16,
                 "created": "2025-03-04T05:06:07",
                 "problem": "",
-            }
+            },
+            {
+                "task": "unet_reconstruction",
+                "name": "liver_ct",
+                "config": "liver_ct",
+                "shots": 120,
+                "created": "2025-04-05T06:07:08",
+                "problem": "",
+            },
         ],
     },
 }
@@ -126,8 +136,8 @@ def offer_everything(server: SmallServer) -> None:
     server.answer_json("/datastore/", DATASTORE)
 
 
-def result_reply(report_json: str, heatmap_nrrd: bytes, uncertainty_nrrd: bytes | None = None, **changes) -> Reply:
-    """The multipart answer to `/infer`."""
+def result_reply(report_json: str, heatmap_nrrd: bytes, maps: dict[str, bytes] | None = None, **changes) -> Reply:
+    """The multipart answer to `/infer`, with the files of further maps by kind."""
     boundary = "3f1a9c"
     body = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="params"\r\nContent-Type: application/json\r\n\r\n'
@@ -135,8 +145,8 @@ def result_reply(report_json: str, heatmap_nrrd: bytes, uncertainty_nrrd: bytes 
         'Content-Disposition: form-data; name="image"; filename="heatmap.nrrd"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     ).encode() + heatmap_nrrd
-    if uncertainty_nrrd is not None:
-        header = f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="uncertainty"; filename="u.nrrd"\r\n\r\n'
-        body += header.encode() + uncertainty_nrrd
+    for kind, content in (maps or {}).items():
+        header = f'\r\n--{boundary}\r\nContent-Disposition: form-data; name="{kind}"; filename="x.nrrd"\r\n\r\n'
+        body += header.encode() + content
     body += f"\r\n--{boundary}--\r\n".encode()
     return Reply(body, content_type=f"multipart/form-data; boundary={boundary}", **changes)

@@ -51,15 +51,15 @@ def good_reply(**changes) -> Reply:
 def test_info_ready_and_studies(client):
     facts = client.info()
     assert facts.version == "0.1.0"
-    assert facts.tasks == ("clap_attention", "few_shot_localization")
-    assert (facts.task("clap_attention").learns, facts.task("clap_attention").has_uncertainty) == (False, False)
-    assert (facts.task("few_shot_localization").learns, facts.task("few_shot_localization").has_uncertainty) == (
-        True,
-        True,
-    )
-    (model,) = facts.trained_for("liver_ct")
-    assert (model.name, model.shots, model.problem) == ("liver_ct", 16, "")
-    assert facts.trained_for("brain_mri") == ()
+    assert {name: (facts.task(name).learns, facts.task(name).maps) for name in facts.tasks} == {
+        "clap_attention": (False, ()),
+        "few_shot_localization": (True, ("uncertainty",)),
+        "unet_reconstruction": (True, ("saliency", "reconstruction")),
+    }
+    for task, shots in (("few_shot_localization", 16), ("unet_reconstruction", 120)):
+        (model,) = facts.trained_for(task, "liver_ct")
+        assert (model.name, model.shots, model.problem) == ("liver_ct", shots, "")
+        assert facts.trained_for(task, "brain_mri") == ()
     assert [config.title for config in facts.configs] == ["Brain MRI", "Liver CT"]
     assert facts.configs[0].positive == ("Glioma",)
     assert facts.backbones == ("embedded", "biomedclip")
@@ -75,24 +75,36 @@ def test_an_older_server_that_trains_nothing_is_understood(server, client):
     assert not facts.task("clap_attention").learns
 
 
-def test_a_trained_model_is_asked_for_and_the_uncertainty_comes_with_the_heatmap(server, client):
+def test_the_models_of_an_older_server_do_not_tell_their_task(server, client):
+    (entry, _other) = INFO["anomalabel"]["trained"]
+    untold = {key: value for key, value in entry.items() if key != "task"}
+    server.answer_json("/info/", {**INFO, "anomalabel": {**INFO["anomalabel"], "trained": [untold]}})
+    (model,) = client.info().trained_for("few_shot_localization", "liver_ct")
+    assert (model.name, model.task) == ("liver_ct", "")
+
+
+@pytest.mark.parametrize(
+    ("task", "kinds"),
+    [("few_shot_localization", ("uncertainty",)), ("unet_reconstruction", ("saliency", "reconstruction"))],
+)
+def test_a_trained_model_is_asked_for_and_its_maps_come_with_the_heatmap(server, client, task, kinds):
     values = np.zeros((4, 5, 6), np.float32)
-    text = json.dumps(report(values, [], method="few_shot"))
-    uncertainty = nrrd_bytes(values + 1, MATRIX)
-    reply = result_reply(text, nrrd_bytes(values, MATRIX), uncertainty)
-    server.answer("POST", "/infer/few_shot_localization", reply)
-    asking = RunParameters("few_shot_localization", "liver_ct", trained="liver_ct", uncertainty=True)
-    assert client.infer(asking, "id-1", "a").uncertainty_nrrd.tobytes() == uncertainty
+    text = json.dumps(report(values, []))
+    maps = {kind: nrrd_bytes(values + 1 + place, MATRIX) for place, kind in enumerate(kinds)}
+    server.answer("POST", f"/infer/{task}", result_reply(text, nrrd_bytes(values, MATRIX), maps))
+    asking = RunParameters(task, "liver_ct", trained="liver_ct", maps=kinds)
+    received = client.infer(asking, "id-1", "a").maps
+    assert {kind: view.tobytes() for kind, view in received.items()} == maps
     (asked,) = server.asked("POST")
     form = message_from_bytes(b"Content-Type: " + asked.headers["Content-Type"].encode() + b"\r\n\r\n" + asked.body)
     assert json.loads(form.get_payload()[0].get_payload()) == {
         "config": "liver_ct",
         "trained": "liver_ct",
-        "uncertainty": True,
         "compact": False,
+        **dict.fromkeys(kinds, True),
     }
     server.answer("POST", "/infer/clap_attention", good_reply())
-    assert client.infer(PARAMETERS, "id-1", "a").uncertainty_nrrd is None
+    assert client.infer(PARAMETERS, "id-1", "a").maps == {}
 
 
 def test_a_study_of_the_server_is_asked_for_by_id(server, client):

@@ -248,7 +248,7 @@ def few_shot_reply(image_score: float = 0.9):
         "threshold": {"value": 0.4, "rule": f"pixel: {rule}"},
     }
     text = json.dumps({**report(values(), entries), **changes})
-    return result_reply(text, nrrd_bytes(values(), MATRIX), nrrd_bytes(np.abs(values()) / 10, MATRIX))
+    return result_reply(text, nrrd_bytes(values(), MATRIX), {"uncertainty": nrrd_bytes(np.abs(values()) / 10, MATRIX)})
 
 
 @pytest.fixture
@@ -310,7 +310,7 @@ def test_the_uncertainty_is_shown_in_place_of_the_heatmap(learnt, scene, server)
     assert learnt.ui.uncertaintyCheck.isEnabled()
     assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
     learnt.ui.uncertaintyCheck.setChecked(True)
-    assert composite.GetForegroundVolumeID() == run.uncertainty.GetID()
+    assert composite.GetForegroundVolumeID() == run.maps["uncertainty"].GetID()
     learnt.ui.opacitySlider.setValue(0.3)
     assert composite.GetForegroundOpacity() == pytest.approx(0.3)
     learnt.ui.uncertaintyCheck.setChecked(False)
@@ -339,6 +339,94 @@ def test_an_image_that_scores_like_healthy_ones_is_not_called_healthy(learnt, se
 def test_a_method_that_was_not_calibrated_says_nothing_of_the_whole_image(shown):
     assert shown.ui.imageScoreLabel.text() == ""
     assert shown.ui.imageScoreLabel.isHidden()
+
+
+def reconstruction_reply(*kinds: str):
+    changes = {"method": "reconstruction", "config": "liver_ct", "model": {"name": "m", "weights_sha256": "0" * 64}}
+    text = json.dumps({**report(values(), []), **changes})
+    maps = {kind: nrrd_bytes(np.abs(values()), MATRIX) for kind in kinds}
+    return result_reply(text, nrrd_bytes(values(), MATRIX), maps)
+
+
+@pytest.fixture
+def restored(widget, server, scene):
+    """The panel after a run of the method that restores images as it believes them healthy."""
+    server.answer("POST", "/infer/unet_reconstruction", reconstruction_reply("saliency", "reconstruction"))
+    scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
+    connect(widget, server)
+    widget.ui.configCombo.setCurrentText("Liver CT")
+    widget.ui.taskCombo.setCurrentText("unet_reconstruction")
+    widget.ui.volumeSelector.setCurrentNode(volume_node(scene, np.ones((8, 9, 10), np.int16), MATRIX))
+    widget.ui.runButton.click()
+    finish(widget)
+    assert not widget.presenter.state.notice.is_error, widget.presenter.state.notice
+    return widget
+
+
+def test_the_method_that_restores_has_a_model_of_its_own(restored, server):
+    ui = restored.ui
+    assert ui.backboneCombo.currentText() == "liver_ct"
+    assert ui.trainedLabel.text() == "Learned from 120 healthy images, 2025-04-05."
+    assert not ui.positivePrompts.isEnabled()
+    body = server.asked("POST")[0].body.decode("latin-1")
+    assert '"saliency": true, "reconstruction": true' in body
+    assert "uncertainty" not in body
+    assert ui.modelLabel.text() == "Compared with what the trained model m believes healthy, config liver_ct"
+    ui.taskCombo.setCurrentText("few_shot_localization")
+    assert ui.trainedLabel.text() == "Learned from 16 healthy images, 2025-03-04."
+
+
+def test_what_it_believes_healthy_stands_for_the_image_and_where_it_looked_for_the_heatmap(restored, scene, server):
+    (run,) = find_runs(scene)
+    ui, composite = restored.ui, scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    before = len(server.requests)
+
+    def shown() -> tuple[str, float]:
+        return composite.GetForegroundVolumeID(), pytest.approx(composite.GetForegroundOpacity())
+
+    assert not ui.reconstructionCheck.isHidden()
+    assert not ui.saliencyCheck.isHidden()
+    assert not ui.uncertaintyCheck.isEnabled()
+    ui.opacitySlider.setValue(0.5)
+    assert shown() == (run.heatmap.GetID(), 0.5)
+    ui.reconstructionCheck.setChecked(True)
+    assert shown() == (run.maps["reconstruction"].GetID(), 1.0)
+    ui.opacitySlider.setValue(0.25)
+    assert shown() == (run.maps["reconstruction"].GetID(), 1.0)
+    ui.saliencyCheck.setChecked(True)
+    assert not ui.reconstructionCheck.isChecked()
+    assert shown() == (run.maps["saliency"].GetID(), 0.25)
+    ui.opacitySlider.setValue(0.75)
+    assert shown() == (run.maps["saliency"].GetID(), 0.75)
+    ui.heatmapCheck.setChecked(False)
+    assert shown() == (run.maps["saliency"].GetID(), 0.75)
+    ui.heatmapCheck.setChecked(True)
+    ui.saliencyCheck.setChecked(False)
+    assert shown() == (run.heatmap.GetID(), 0.75)
+    assert len(server.requests) == before
+
+
+def test_maps_that_a_result_lacks_are_hidden_and_the_heatmap_comes_back(restored, scene, server):
+    ui, composite = restored.ui, scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode")
+    ui.saliencyCheck.setChecked(True)
+    server.answer("POST", "/infer/unet_reconstruction", reconstruction_reply("reconstruction"))
+    ui.runButton.click()
+    finish(restored)
+    assert ui.saliencyCheck.isHidden()
+    assert not ui.reconstructionCheck.isHidden()
+    assert composite.GetForegroundVolumeID() == find_runs(scene)[-1].heatmap.GetID()
+    ui.taskCombo.setCurrentText("clap_attention")
+    ui.runButton.click()
+    finish(restored)
+    assert ui.saliencyCheck.isHidden()
+    assert ui.reconstructionCheck.isHidden()
+    first = ui.runCombo.itemText(0)
+    ui.runCombo.setCurrentText(first)
+    assert not ui.saliencyCheck.isHidden()
+    assert composite.GetForegroundVolumeID() == find_runs(scene)[0].maps["saliency"].GetID()
+    scene.Clear(False)
+    assert ui.saliencyCheck.isHidden()
+    assert ui.reconstructionCheck.isHidden()
 
 
 def test_a_model_that_is_not_trained_yet_is_said_in_plain_words(widget, server, scene):

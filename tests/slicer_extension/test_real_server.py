@@ -167,10 +167,10 @@ def test_the_panel_shows_what_a_trained_model_says_and_how_sure_it_is(
         scored = f"This image scores {score}; healthy images here usually stay below {limit} ("
         assert ui.imageScoreLabel.text().startswith(scored)
         assert "4 held-out healthy images" in ui.imageScoreLabel.text()
-        assert same_grid(run.uncertainty, run.source)
+        assert same_grid(run.maps["uncertainty"], run.source)
         i, j, _k = run.report.findings[0].peak_index
         assert (planted[max(j - 8, 0) : j + 9, max(i - 8, 0) : i + 9] == 250).any()
         assert ui.findingsTable.item(0, 2).text() == f"{run.report.findings[0].uncertainty:.2f}"
         assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
         ui.uncertaintyCheck.setChecked(True)
-        assert composite.GetForegroundVolumeID() == run.uncertainty.GetID()
+        assert composite.GetForegroundVolumeID() == run.maps["uncertainty"].GetID()

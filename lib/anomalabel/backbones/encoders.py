@@ -89,6 +89,11 @@ class GivenEncoders:
     def __init__(self, model: ImageTextModel | None = None, patches: PatchEncoder | None = None) -> None:
         self._model, self._patches = model, patches
 
+    @property
+    def device(self) -> torch.device:
+        """Where the model runs; without one, the processor."""
+        return torch.device("cpu") if self._model is None else self._model.device
+
     def image_text_model(self) -> ImageTextModel:
         """The model given; ModelError without one."""
         if self._model is None:

@@ -110,7 +110,7 @@ def _fetch(repository: str, folder: Path) -> None:
         for named in {text.get("hf_model_name"), text.get("hf_tokenizer_name")} - {None, repository}:
             missing = [file for file in TEXT_FILES if not (folder / file).is_file()]
             snapshot_download(named, local_dir=folder, allow_patterns=missing)
-    except _fetching_errors() as error:
+    except fetching_errors() as error:
         raise ModelError(
             f"{repository} cannot be fetched from the hub: {first_line(error)}.",
             "On a machine without network copy the model's folder here and use `anomalabel models pull NAME --from "
@@ -118,7 +118,7 @@ def _fetch(repository: str, folder: Path) -> None:
         ) from error
 
 
-def _fetching_errors() -> tuple[type[Exception], ...]:
+def fetching_errors() -> tuple[type[Exception], ...]:
     """No network, a bad name, a broken proxy; each main version of huggingface_hub speaks HTTP by another package."""
     from huggingface_hub.errors import HFValidationError
 

@@ -18,12 +18,13 @@ from rich.table import Table
 from rich.text import Text
 
 from anomalabel import __version__
+from anomalabel.cli.bmad import bmad
 from anomalabel.cli.evaluate import evaluate
 from anomalabel.cli.explain import explain
 from anomalabel.cli.ontology import ontology
 from anomalabel.cli.terminal import Device, bar_of, say, terminal
 from anomalabel.cli.train import train
-from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, Method, parse_settings
+from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, ExtraMap, Method, parse_settings
 from anomalabel.errors import AnomaLabelError, ImageReadError, writable
 
 BAD_INPUT = 2
@@ -35,6 +36,7 @@ app.command()(evaluate)
 app.add_typer(models, name="models")
 app.add_typer(train, name="train")
 app.add_typer(ontology, name="ontology")
+app.add_typer(bmad, name="bmad")
 app.command()(explain)
 
 
@@ -66,7 +68,10 @@ def detect(
         list[Path] | None, typer.Option(help="Folder of healthy images, for methods that learn from them; repeatable.")
     ] = None,
     model: Annotated[
-        str, typer.Option(help="embedded, biomedclip, a pulled name or a folder; of few_shot also a trained model's.")
+        str,
+        typer.Option(
+            help="embedded, biomedclip, a pulled name or a folder; a trained model's with few_shot and reconstruction."
+        ),
     ] = EMBEDDED,
     positive: Annotated[list[str] | None, typer.Option(help="Text for the disease; repeatable.")] = None,
     negative: Annotated[list[str] | None, typer.Option(help="Text for health; repeatable.")] = None,
@@ -74,11 +79,21 @@ def detect(
     threshold_sd: Annotated[float | None, typer.Option(help="Findings lie above mean + this many sd.")] = None,
     minimum_volume_mm3: Annotated[float | None, typer.Option(help="Smaller findings are dropped.")] = None,
     samples: Annotated[int | None, typer.Option(help="Noise samples of the attention.")] = None,
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"Map to write beside the heatmap, of reconstruction: {', '.join(get_args(ExtraMap))}; repeatable."
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of the noise.")] = 0,
     series: Annotated[str | None, typer.Option(help="Series UID, where a DICOM folder holds several.")] = None,
     device: Device = "auto",
 ) -> None:
-    """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image."""
+    """Write STEM.heatmap.nrrd, STEM.findings.json and STEM.overlay.png for each image.
+
+    With --extra also STEM.saliency.nrrd, what decided where to look, or STEM.reconstruction.nrrd, what the model
+    believes healthy looks like in [0, 1], and STEM.reconstruction.png, which shows them side by side.
+    """
     from anomalabel.explain.overlay import verdict
     from anomalabel.io.listing import list_images
     from anomalabel.outputs import check_folder, check_stems, output_paths, write_result
@@ -94,6 +109,7 @@ def detect(
         "threshold_sd": threshold_sd,
         "minimum_volume_mm3": minimum_volume_mm3,
         "samples": samples,
+        "extra_maps": tuple(extra or ()),
         "seed": seed,
     }
     request = parse_settings(DetectionRequest, values, "the command line")
@@ -197,7 +213,9 @@ def main() -> None:
     except AnomaLabelError as error:
         if DEBUG in sys.argv:
             traceback.print_exc()
-        message = Text.assemble(("error: ", "red"), " ".join(str(error).split()))
+        # Of processes that train together all but the first are quiet, and yet may fail alone.
+        where = f"error in process {os.environ['RANK']}: " if terminal.quiet else "error: "
+        message = Text.assemble((where, "red"), " ".join(str(error).split()))
         Console(stderr=True).print(message, soft_wrap=True)
         sys.exit(BAD_INPUT)
 

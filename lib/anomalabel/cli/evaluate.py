@@ -13,12 +13,14 @@ import typer
 from rich.progress import MofNCompleteColumn
 
 from anomalabel.cli.terminal import Device, bar_of, say
-from anomalabel.config import EMBEDDED, Method
+from anomalabel.config import EMBEDDED, Method, Saliency
 from anomalabel.errors import ConfigError, ImageReadError, writable
 
 if TYPE_CHECKING:
     from anomalabel.evaluation.cases import EvaluationSet
+    from anomalabel.evaluation.evaluate import Written
 
+ALL_SHOTS = "all"
 INTERRUPTED = 130
 NAMED_FAILURES = 3
 
@@ -47,7 +49,14 @@ def evaluate(
     dataset: Annotated[
         str | None, typer.Option(help="bmad:FOLDER, bmad:FOLDER:SET or split:FOLDER instead of folders.")
     ] = None,
-    shots: Annotated[str, typer.Option(help="Healthy images to learn from: 16, or 4,8,16,32; 0 for none.")] = "16",
+    shots: Annotated[str, typer.Option(help="Healthy images to learn from: 16, or 4,8,16,32; 0 for none, all.")] = "16",
+    saliency: Annotated[
+        list[str] | None,
+        typer.Option(
+            help=f"With --method reconstruction: what marks the region to hide, {', '.join(get_args(Saliency))}; "
+            "repeatable, to compare several."
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Draws of the shots.")] = 5,
     model: Annotated[str, typer.Option(help="embedded, biomedclip, a pulled name, a folder or timm:NAME.")] = EMBEDDED,
     positive: Annotated[list[str] | None, typer.Option(help="Text for the disease; repeatable.")] = None,
@@ -67,12 +76,14 @@ def evaluate(
     from anomalabel.config import parse_settings
     from anomalabel.evaluation.evaluate import evaluate as run_evaluation
     from anomalabel.evaluation.protocol import EvaluationRequest
+    from anomalabel.evaluation.saliencies import with_saliencies
     from anomalabel.outputs import check_folder
 
     values = {
         "config": config,
-        "methods": tuple(method),
+        "methods": with_saliencies(method, saliency or []),
         "shots": _numbers(shots),
+        "all_shots": ALL_SHOTS in shots.split(","),
         "draws": seeds,
         "backbone": model,
         "positive": tuple(positive) if positive else None,
@@ -85,12 +96,27 @@ def evaluate(
     request = parse_settings(EvaluationRequest, values, "the command line")
     check_folder(out)
     evaluation_set = _evaluation_set(normal or [], abnormal or [], healthy or [], dataset, patient_pattern)
+    with stoppable(out), evaluation_bar() as watch:
+        written = run_evaluation(evaluation_set, request, out, watch)
+    tell(written)
+
+
+@contextmanager
+def stoppable(out: Path) -> Iterator[None]:
+    """Where the user stops the evaluation, say how it goes on, and end with its exit code."""
     try:
-        with _evaluation_bar() as watch:
-            written = run_evaluation(evaluation_set, request, out, watch)
+        yield
     except KeyboardInterrupt:
         say(f"Stopped. What is finished lies in {out}; the same command goes on from there.", "yellow")
         raise typer.Exit(INTERRUPTED) from None
+
+
+def tell(written: Written) -> None:
+    """Say where the results lie.
+
+    Raises:
+        ImageReadError: images are missing from them; names the first.
+    """
     say(f"written: {written.metrics} and {written.report}")
     if written.failed:
         named = "; ".join(f"{failed.identity}: {failed.reason}" for failed in written.failed[:NAMED_FAILURES])
@@ -127,13 +153,14 @@ def _evaluation_set(
 
 def _numbers(text: str) -> tuple[int, ...]:
     try:
-        return tuple(int(part) for part in text.split(","))
+        return tuple(int(part) for part in text.split(",") if part != ALL_SHOTS)
     except ValueError as error:
-        raise ConfigError(f"--shots {text} is no list of numbers.", "Give 16, or 4,8,16,32.") from error
+        raise ConfigError(f"--shots {text} is no list of numbers.", "Give 16, or 4,8,16,32, or all.") from error
 
 
 @contextmanager
-def _evaluation_bar() -> Iterator[Callable[[str, int, int], None]]:
+def evaluation_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar, and the watch that moves it; stages follow each other."""
     with bar_of("", MofNCompleteColumn()) as (bar, task):
         last = ""
 

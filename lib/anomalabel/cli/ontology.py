@@ -10,12 +10,11 @@ from rich.progress import DownloadColumn
 from rich.table import Table
 from rich.text import Text
 
-from anomalabel.cli.terminal import bar_of, say, terminal
+from anomalabel.cli.terminal import INTERRUPTED, bar_of, say, terminal
 
 if TYPE_CHECKING:
     from anomalabel.prompts.ontology import Concept
 
-INTERRUPTED = 130
 UNKNOWN = "not known"
 
 ontology = typer.Typer(no_args_is_help=True, help="Codes of terms: SNOMED CT, RadLex, UMLS.")

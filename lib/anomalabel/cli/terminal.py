@@ -15,6 +15,12 @@ from anomalabel.errors import writable
 
 terminal = Console()
 
+INTERRUPTED = 130
+"""Exit code after Ctrl+C, as shells have it."""
+
+SPEED_SECONDS = 3600.0
+"""Past over which a bar estimates its speed: a training's step may take minutes."""
+
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 
 
@@ -32,5 +38,11 @@ def bar_of(title: str, *columns: Any, **fields: Any) -> Iterator[tuple[Progress,
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*parts, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+    with Progress(
+        *parts,
+        console=terminal,
+        transient=True,
+        disable=not terminal.is_terminal,
+        speed_estimate_period=SPEED_SECONDS,
+    ) as bar:
         yield bar, bar.add_task(title, total=None, **fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,13 +10,15 @@ from rich.progress import MofNCompleteColumn, TextColumn
 
 from anomalabel.cli.episodes import episodes
 from anomalabel.cli.language_adapter import language_adapter
-from anomalabel.cli.terminal import Device, bar_of, say, terminal
+from anomalabel.cli.reconstruction import reconstruction
+from anomalabel.cli.terminal import Device, bar_of, say
+from anomalabel.cli.training import require_named, say_report, stages
 from anomalabel.config import EMBEDDED, parse_settings
-from anomalabel.errors import ConfigError
 
 train = typer.Typer(no_args_is_help=True, help="Train a model.")
 train.command("language-adapter")(language_adapter)
 train.command("episodes")(episodes)
+train.command("reconstruction")(reconstruction)
 
 
 @train.command("few-shot")
@@ -40,36 +41,10 @@ def few_shot(
     values = {"config": config, "backbone": model, "shots": shots, "seed": seed, "epochs": epochs}
     request = parse_settings(FewShotTraining, values, "the command line")
     images = [image for folder in healthy for image in list_healthy(folder)]
-    _require_named(images, abnormal or [])
-    with bar_of("reading", MofNCompleteColumn()) as (bar, task):
-        told: set[str] = set()
-
-        def watch(stage: str, done: int, total: int) -> None:
-            bar.update(task, description=stage, completed=done, total=total or None)
-            if stage not in told and not terminal.is_terminal:
-                say(stage)
-            told.add(stage)
-
+    require_named(images, abnormal or [])
+    with stages() as watch:
         report = train_few_shot(request, images, out, NamedEncoders(model, device), watch, frozenset(abnormal or ()))
-    for one in report.left_out:
-        say(f"left out: {one.image}: {one.reason}", "yellow")
-    for warning in report.warnings:
-        say(warning, "yellow")
-    say(f"learned from {report.shots_used} healthy images: {', '.join(report.images)}")
-    for rule in report.thresholds.values():
-        say(f"threshold, {rule}")
-    for name, value in report.metrics.items():
-        say(f"{name}: {value:.3f}")
-    say(f"written: {out}")
-
-
-def _require_named(images: Sequence[Path], abnormal: Sequence[str]) -> None:
-    """Raise ConfigError where a name means no image: a sick one would be learned from."""
-    from anomalabel.learning.healthy_set import is_named
-
-    for name in abnormal:
-        if not any(is_named(image, frozenset({name})) for image in images):
-            raise ConfigError(f"--abnormal {name} names no image of the folders.", "Give a file's name or its path.")
+    say_report(report, out)
 
 
 @train.command("embedded")

@@ -20,7 +20,7 @@ class Mosaic(Settings):
     """How the suspected region is hidden: by the means of square blocks."""
 
     blocks: tuple[int, ...] = Field(
-        default=(8,), min_length=1, description="sides of a block, pixels of the network's input; maps are averaged"
+        default=(32,), min_length=1, description="sides of a block, pixels of the network's input; maps are averaged"
     )
     threshold_sd: float = Field(default=0.674, description="region = saliency > mean + this many sd (clap.txt eq. 2)")
 
@@ -50,6 +50,22 @@ class GradientSimilarity(Settings):
 
     scales: int = Field(default=4, ge=1, le=8, description="levels of the image pyramid, each half the one before")
     constant: float = Field(default=0.0026, gt=0, description="c of eq. 3, for images in [0, 1]")
+
+
+class ErrorKinds(Settings):
+    """What is compared between an image and its restoration, and how much each counts; 0 turns a kind off."""
+
+    msgms: float = Field(default=1.0, ge=0, description="edges, clap.txt eq. 3 (published)")
+    features: float = Field(
+        default=0.0, ge=0, description="1 - cosine similarity of the encoder's patch features, beyond the paper"
+    )
+    cell: int = Field(default=4, ge=1, description="errors are means over squares of this many pixels; 1: pixel by pixel")
+
+    @model_validator(mode="after")
+    def _something(self) -> ErrorKinds:
+        if self.msgms + self.features <= 0:
+            raise ValueError("at least one kind of error must count")
+        return self
 
 
 class ReconstructionTraining(Settings):
@@ -83,6 +99,7 @@ class ReconstructionSettings(Settings):
     losses: ReconstructionLosses = Field(default_factory=ReconstructionLosses)
     similarity: GradientSimilarity = Field(default_factory=GradientSimilarity)
     training: ReconstructionTraining = Field(default_factory=ReconstructionTraining)
+    errors: ErrorKinds = Field(default_factory=ErrorKinds)
     healthy_level: bool = Field(
         default=True, description="errors are told in standard deviations of healthy ones at the same place"
     )
@@ -101,6 +118,10 @@ class ReconstructionSettings(Settings):
             raise ValueError(
                 f"channels must be {ENCODER_BLOCKS + 1} positive numbers: five encoder blocks and the bottom"
             )
+        if self.side % self.errors.cell:
+            raise ValueError(f"the side {self.side} must be a multiple of the errors' cell of {self.errors.cell}")
+        if not self.healthy_level and self.errors.msgms > 0 and self.errors.features > 0:
+            raise ValueError("two kinds of error have no common unit without healthy_level")
         if any(self.side % block for block in self.mosaic.blocks):
             raise ValueError(f"the side {self.side} must be a multiple of each mosaic block")
         if self.side >> (self.similarity.scales - 1) < 8:

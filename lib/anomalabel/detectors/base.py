@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from anomalabel.config import ExtraMap
 from anomalabel.finding import ModelIdentity, Threshold
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
@@ -31,6 +32,9 @@ class Detection:
         image_threshold: an image score above is abnormal; None for methods that were not calibrated.
         pixel_threshold: map values above belong to findings; None as before.
         warnings: what a reader of this method's results should know.
+        extra_maps: those that were asked for, (Z, Y, X) float32 on the source grid, NaN where nothing was seen.
+            `saliency` is what decided where to look, in no unit, larger = more suspected; `reconstruction` is what the
+            model believes healthy looks like, on the scale of the prepared image, [0, 1].
     """
 
     anomaly_map: FloatArray
@@ -40,6 +44,7 @@ class Detection:
     image_threshold: Threshold | None = None
     pixel_threshold: Threshold | None = None
     warnings: tuple[str, ...] = ()
+    extra_maps: Mapping[ExtraMap, FloatArray] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -86,6 +91,44 @@ class CalibratedDetector(Detector, Protocol):
     @property
     def pixel_threshold(self) -> Threshold:
         """Map values above belong to findings."""
+        ...
+
+
+@runtime_checkable
+class ShowingDetector(Detector, Protocol):
+    """A method that can show more than its anomaly map."""
+
+    @property
+    def shows(self) -> frozenset[ExtraMap]:
+        """What it has to show; asked before an image is read."""
+        ...
+
+    def detect(
+        self,
+        prepared: PreparedVolume,
+        affine_ras: Matrix,
+        positions: Sequence[SlicePosition],
+        progress: Progress,
+        extra_maps: Collection[ExtraMap] = (),
+    ) -> Detection:
+        """As `Detector.detect`.
+
+        Args:
+            extra_maps: that `Detection.extra_maps` must hold, and no others: they cost memory.
+
+        Raises:
+            ConfigError: one that it does not show.
+        """
+        ...
+
+
+@runtime_checkable
+class DescribedDetector(Detector, Protocol):
+    """A method whose answers hang on more than the weights that `identity` names."""
+
+    @property
+    def description(self) -> str:
+        """What a reader of its results must know of how it was made, one sentence; the same after each training."""
         ...
 
 

@@ -12,12 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from anomalabel.attention.clap import scale_to_unit
-from anomalabel.attention.information_bottleneck import attention_maps, draw_noise
 from anomalabel.attention.specificity import CONTROL_TEXTS, prompt_specificity
+from anomalabel.attention.text_attention import mean_text_vectors, text_attention
 from anomalabel.backbones.image_text import ImageTextModel
 from anomalabel.config import AnatomyConfig, Method
 from anomalabel.detectors.base import Detection, Progress, evenly_spread
-from anomalabel.errors import ModelError
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.framed_slices import MapCanvas, frame_position
 from anomalabel.preprocessing.framing import SquareFrame
@@ -75,8 +74,7 @@ class ClapDetector:
         self._preprocessing = config.preprocessing
         self._attention = config.attention.for_model(model.identity.name)
         self._seed = seed
-        sides = [model.encode_texts(texts).mean(0) for texts in (prompts.positive, prompts.negative)]
-        self._texts = functional.normalize(torch.stack(sides), dim=-1)
+        self._texts = mean_text_vectors(model, (prompts.positive, prompts.negative))
         self._mapped = self._texts if method == "clap" else self._texts[:1]
         self._controls = model.encode_texts(CONTROL_TEXTS)
 
@@ -122,20 +120,8 @@ class ClapDetector:
         return _PlacedSlice(position, framed.frame, framed.seen_patches(self._model.tower.grid)), framed.image
 
     def _maps(self, images: Tensor, texts: Tensor) -> FloatArray:
-        """(N, texts, rows, columns) of images (N, side, side).
-
-        Raises:
-            ModelError: the model answers with NaN or infinity.
-        """
-        tower = self._model.tower
-        tokens = tower.grid[0] * tower.grid[1] + tower.prefix_tokens
-        noise = draw_noise(self._attention, tokens, tower.width, self._seed)
-        maps = attention_maps(self._model, images, texts, self._attention, noise)
-        if not torch.isfinite(maps).all():
-            raise ModelError(
-                f"The attention of the model {self._model.identity.name} is not finite.",
-                "Run `anomalabel models check` on it, or pull it again.",
-            )
+        """(N, texts, rows, columns) of images (N, side, side)."""
+        maps = text_attention(self._model, images, texts, self._attention, self._seed)
         return maps.transpose(0, 1).float().cpu().numpy()
 
     def _probabilities(self, images: Tensor) -> list[float]:

@@ -45,6 +45,19 @@ class HealthyOutcome:
 
 
 @dataclass(frozen=True)
+class SelfCalibrated:
+    """What a method that sets its own thresholds said of itself when it had learned.
+
+    Args:
+        thresholds: its own.
+        description: see `detectors.base.DescribedDetector`, "" where it has none.
+    """
+
+    thresholds: Thresholds
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Fold:
     """One division of the shots: numbers of those to learn from and of those to judge."""
 

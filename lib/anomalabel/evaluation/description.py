@@ -4,51 +4,26 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from datetime import datetime, timezone
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 from anomalabel import __version__
 from anomalabel.config import AnatomyConfig
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
-from anomalabel.evaluation.duplicates import SIMILARITY, NearDuplicate, Thumbprint, find_near_duplicates
+from anomalabel.evaluation.duplicates import SIMILARITY
 from anomalabel.evaluation.grid import GRID_RULE
+from anomalabel.evaluation.look_alikes import LookAlike
 from anomalabel.evaluation.protocol import EMPTY_MASK_RULE, Draw, EvaluationRequest, rules_of
 from anomalabel.evaluation.report.content import MethodResult, SetFacts
 from anomalabel.evaluation.report.content import NearDuplicate as ShownDuplicate
-from anomalabel.evaluation.runner import Watch
 from anomalabel.finding import PromptTexts
 
+LISTED_SHOTS = 1000
+"""More names than these are counted only: they are all that the set has, or nearly."""
+
 PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "monai", "timm", "open_clip_torch")
-
-
-@dataclass(frozen=True)
-class LookAlike:
-    """A test image that looks like a shot, and the draws in which the one is tested and the other is a shot."""
-
-    shot: str
-    test: str
-    similarity: float
-    mirrored: bool
-    draws: tuple[int, ...]
-
-
-def look_alikes(draws: Sequence[Draw], failed: Set[EvaluationCase], watch: Watch) -> tuple[LookAlike, ...]:
-    """Near-duplicates between shots and test images of the same draw, most alike first."""
-    thumbprints: dict[Path, Thumbprint] = {}
-    pairs: dict[tuple[str, str], list[tuple[int, NearDuplicate]]] = {}
-    for draw in draws:
-        watch("near-duplicates", draw.number, len(draws))
-        tested = [case for case in draw.tested if case not in failed]
-        for pair in find_near_duplicates((*draw.shots, *draw.calibration), tested, thumbprints):
-            pairs.setdefault((pair.shot.identity, pair.case.identity), []).append((draw.number, pair))
-    found = [
-        LookAlike(shot, test, seen[0][1].similarity, seen[0][1].mirrored, tuple(number for number, _ in seen))
-        for (shot, test), seen in pairs.items()
-    ]
-    return tuple(sorted(found, key=lambda pair: (-pair.similarity, pair.shot, pair.test)))
 
 
 def shown_duplicate(pair: LookAlike) -> ShownDuplicate:
@@ -76,7 +51,7 @@ def settings_of(request: EvaluationRequest, prompts: PromptTexts) -> dict[str, s
     settings = {
         "config": request.config,
         "model": request.backbone,
-        "shots": ", ".join(str(count) for count in sorted(request.shots)),
+        "shots": ", ".join(str(count) for count in sorted(request.shots)) + (" (all)" if request.all_shots else ""),
         "draws": str(request.draws),
         "seed": str(request.seed),
         "resamples": str(request.resamples),
@@ -113,6 +88,7 @@ def protocol_of(
         "model": request.backbone,
         "prompts": prompts.model_dump(mode="json"),
         "shots": sorted(request.shots),
+        "all_shots": request.all_shots,
         "seed": request.seed,
         "resamples": request.resamples,
         "device": request.device,
@@ -144,7 +120,8 @@ def _draw(draw: Draw, failed: Set[EvaluationCase]) -> dict[str, Any]:
     facts = facts_of("", tested)
     return {
         "draw": draw.number,
-        "shots": [case.identity for case in draw.shots],
+        "shots": [case.identity for case in draw.shots] if len(draw.shots) <= LISTED_SHOTS else None,
+        "shot_count": len(draw.shots),
         "calibration": [case.identity for case in draw.calibration],
         "normal": facts.normal,
         "abnormal": facts.abnormal,

@@ -15,7 +15,7 @@ pictures.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,13 @@ MAXIMUM_SHIFT = 3
 """Thumbnails are compared shifted by up to this many of their pixels, 5 % of the image."""
 VOLUME_SLICES = (0.25, 0.5, 0.75)
 """A volume is compared by the slices at these shares of its depth."""
+
+SHOTS_AT_ONCE = 16
+"""In one matrix product, which is nearly twice as fast as one shot after the other; on one core some 180,000 pairs of
+pictures a second: 7,500 shots and 3,700 test images take two and a half minutes."""
+
+Progress = Callable[[int, int], None]
+"""Called with what is done and how much there is; may raise to stop."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,7 @@ def find_near_duplicates(
     test: Sequence[EvaluationCase],
     cache: MutableMapping[Path, Thumbprint] | None = None,
     similarity: float = SIMILARITY,
+    progress: Progress | None = None,
 ) -> list[NearDuplicate]:
     """Pairs of a shot and a test image that are the same file or look the same, most alike first.
 
@@ -87,25 +95,22 @@ def find_near_duplicates(
     Args:
         cache: thumbprints by image path, read and added to; pass the same one for all draws.
         similarity: the smallest that is reported, in (0, 1].
+        progress: told of images read and shots compared.
     """
     known: MutableMapping[Path, Thumbprint] = {} if cache is None else cache
-    shot_prints = _prints(shots, known)
-    test_prints = _prints(test, known)
-    found = []
-    for depth in {thumbprint.planes.shape[0] for _, thumbprint in test_prints}:
-        cases = [(case, thumbprint) for case, thumbprint in test_prints if thumbprint.planes.shape[0] == depth]
-        stacked = np.stack([thumbprint.planes.ravel() for _, thumbprint in cases])
-        for shot, thumbprint in shot_prints:
-            if thumbprint.planes.shape[0] != depth:
-                continue
-            plain, mirrored = (
-                _best_over_shifts(planes, stacked) for planes in (thumbprint.planes, thumbprint.planes[..., ::-1])
-            )
-            same = np.array([thumbprint.sha256 == other.sha256 for _, other in cases])
-            best = np.where(same, 1.0, np.maximum(plain, mirrored))
-            for number in np.flatnonzero(best >= similarity):
-                turned = bool(mirrored[number] > plain[number]) and not same[number]
-                found.append(NearDuplicate(shot, cases[number][0], min(float(best[number]), 1.0), turned))
+    told = progress or _nobody
+    steps = len(shots) + len(test) + len(shots)
+    prints = _prints((*shots, *test), known, lambda done: told(done, steps))
+    compared = len(shots) + len(test)
+    found: list[NearDuplicate] = []
+    for depth in {prints[case.image].planes.shape[0] for case in test if case.image in prints}:
+        pictures = _Pictures.of(test, prints, depth)
+        chosen = [one for one in shots if one.image in prints and prints[one.image].planes.shape[0] == depth]
+        for start in range(0, len(chosen), SHOTS_AT_ONCE):
+            told(compared, steps)
+            block = chosen[start : start + SHOTS_AT_ONCE]
+            found += pictures.like(block, [prints[shot.image] for shot in block], similarity)
+            compared += len(block)
     return sorted(found, key=lambda pair: (-pair.similarity, pair.shot.identity, pair.case.identity))
 
 
@@ -122,17 +127,52 @@ def thumbprint_of(image: Path) -> Thumbprint:
     return Thumbprint(content_sha256(image), planes / length if length > 0 else planes)
 
 
+@dataclass(frozen=True)
+class _Pictures:
+    """Test images of one number of planes: (N, P * SIDE * SIDE) thumbprints, and the places of each file's copies."""
+
+    cases: Sequence[EvaluationCase]
+    stacked: FloatArray
+    places: Mapping[str, list[int]]
+
+    @classmethod
+    def of(cls, test: Sequence[EvaluationCase], prints: Mapping[Path, Thumbprint], depth: int) -> _Pictures:
+        cases = [case for case in test if case.image in prints and prints[case.image].planes.shape[0] == depth]
+        places: dict[str, list[int]] = {}
+        for number, case in enumerate(cases):
+            places.setdefault(prints[case.image].sha256, []).append(number)
+        return cls(cases, np.stack([prints[case.image].planes.ravel() for case in cases]), places)
+
+    def like(
+        self, shots: Sequence[EvaluationCase], thumbprints: Sequence[Thumbprint], similarity: float
+    ) -> list[NearDuplicate]:
+        """Pairs with a few shots at once."""
+        planes = np.stack([thumbprint.planes for thumbprint in thumbprints])
+        plain, mirrored = (_best_over_shifts(side, self.stacked) for side in (planes, planes[..., ::-1]))
+        best = np.minimum(np.maximum(plain, mirrored), 1.0)
+        turned = mirrored > plain
+        for row, thumbprint in enumerate(thumbprints):
+            same = self.places.get(thumbprint.sha256, [])
+            best[row, same], turned[row, same] = 1.0, False
+        return [
+            NearDuplicate(shots[row], self.cases[number], float(best[row, number]), bool(turned[row, number]))
+            for row, number in zip(*np.nonzero(best >= similarity), strict=True)
+        ]
+
+
 def _prints(
-    cases: Sequence[EvaluationCase], known: MutableMapping[Path, Thumbprint]
-) -> list[tuple[EvaluationCase, Thumbprint]]:
-    prints = []
-    for case in cases:
+    cases: Sequence[EvaluationCase], known: MutableMapping[Path, Thumbprint], told: Callable[[int], None]
+) -> dict[Path, Thumbprint]:
+    """Thumbprints of the images that can be read."""
+    prints = {}
+    for number, case in enumerate(cases):
+        told(number)
         if case.image not in known:
             try:
                 known[case.image] = thumbprint_of(case.image)
             except ImageReadError:
                 continue
-        prints.append((case, known[case.image]))
+        prints[case.image] = known[case.image]
     return prints
 
 
@@ -151,7 +191,12 @@ def _structure(plane: FloatArray) -> FloatArray:
 
 
 def _best_over_shifts(planes: FloatArray, others: FloatArray) -> FloatArray:
-    """Largest correlation of one thumbprint (P, SIDE, SIDE) with each of (N, P * SIDE * SIDE): (N,)."""
+    """Largest correlation of thumbprints (B, P, SIDE, SIDE) with each of (N, P * SIDE * SIDE): (B, N)."""
     shifts = range(-MAXIMUM_SHIFT, MAXIMUM_SHIFT + 1)
-    rolled = np.stack([np.roll(planes, (rows, columns), axis=(1, 2)).ravel() for rows in shifts for columns in shifts])
-    return (others @ rolled.T).max(axis=1)
+    rolled = np.stack([np.roll(planes, (rows, columns), axis=(2, 3)) for rows in shifts for columns in shifts], axis=1)
+    every = rolled.reshape(-1, others.shape[1]) @ others.T
+    return every.reshape(len(planes), -1, len(others)).max(axis=1)
+
+
+def _nobody(done: int, total: int) -> None:
+    """Nobody is watching."""

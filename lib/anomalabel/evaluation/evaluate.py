@@ -8,16 +8,18 @@ from pathlib import Path
 
 from anomalabel import __version__
 from anomalabel.backbones.encoders import NamedEncoders
-from anomalabel.config import DetectionRequest, Method, load_config
-from anomalabel.detectors.registry import BUILDERS, BuildContext, Encoders, texts_of
+from anomalabel.config import AnatomyConfig, DetectionRequest, Method, load_config
+from anomalabel.detectors.context import BuildContext, Encoders
+from anomalabel.detectors.registry import BUILDERS, texts_of
 from anomalabel.errors import ConfigError, ImageReadError
-from anomalabel.evaluation.calibration import HealthyOutcome
-from anomalabel.evaluation.cases import Box, EvaluationSet, Thresholds
-from anomalabel.evaluation.description import facts_of, look_alikes, protocol_of, settings_of, shown_duplicate
+from anomalabel.evaluation.calibration import HealthyOutcome, SelfCalibrated
+from anomalabel.evaluation.cases import Box, EvaluationCase, EvaluationSet, Thresholds
+from anomalabel.evaluation.description import facts_of, protocol_of, settings_of, shown_duplicate
 from anomalabel.evaluation.gathering import SUMMARY_RECORDS, Gathering
 from anomalabel.evaluation.images import CaseLoader
+from anomalabel.evaluation.look_alikes import AlikePairs, look_alikes
 from anomalabel.evaluation.outcomes import Example
-from anomalabel.evaluation.protocol import Draw, EvaluationRequest, plan_draws
+from anomalabel.evaluation.protocol import Draw, EvaluationRequest, plan_draws, with_all_counted
 from anomalabel.evaluation.report.content import FailedImage, ReportContent
 from anomalabel.evaluation.report.page import write_report
 from anomalabel.evaluation.results import metrics_document, write_metrics
@@ -25,9 +27,11 @@ from anomalabel.evaluation.runner import DrawRun, Failures, MethodRunner, Watch,
 from anomalabel.evaluation.store import open_store
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import FeatureStore, PatchStore
+from anomalabel.localization.stored_features import stored_features
 
 METRICS_FILE, REPORT_FILE = "metrics.json", "report.html"
 EXAMPLE_DRAW = 0
+RECORDS = (HealthyOutcome, SelfCalibrated, Example, Box, Thresholds, AlikePairs, *SUMMARY_RECORDS)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ def evaluate(
     watch: Watch | None = None,
     encoders: Encoders | None = None,
     features: PatchStore | None = None,
+    config: AnatomyConfig | None = None,
 ) -> Written:
     """Try methods on images whose truth is known, and write metrics.json and report.html.
 
@@ -57,24 +62,28 @@ def evaluate(
         out: folder, made where it is missing.
         watch: told what is done; may raise to stop.
         encoders: None loads those that the request names.
-        features: keeps patch features from one evaluation to the next; None keeps them for this one.
+        features: keeps patch features from one evaluation to the next; None keeps those of encoders that the request
+            names in the user's cache on disk, and those of `encoders` for this evaluation.
+        config: settings in place of those that the request names.
 
     Raises:
         AnomaLabelError: bad settings, too few healthy images, no readable image, or a model that cannot be used.
     """
     watch = watch or _nobody
     _require_shots(request)
-    config = load_config(request.config)
+    config = config or load_config(request.config)
     asked = DetectionRequest(positive=request.positive, negative=request.negative)
     texts = {method: texts_of(method, config, asked) for method in request.methods}
     prompts = _shown_texts(texts)
-    encoders = encoders or NamedEncoders(request.backbone, request.device)
+    if encoders is None:
+        named = NamedEncoders(request.backbone, request.device)
+        encoders, features = named, features or stored_features(named)
     context = BuildContext(config, prompts, encoders, seed=request.seed, features=features or FeatureStore())
     loader = CaseLoader(config)
     failed: Failures = {}
     hashes = hash_images((*evaluation_set.cases, *evaluation_set.healthy), failed, watch)
-    draws = _readable_draws(evaluation_set, request, loader, failed, watch)
-    with open_store(out, (HealthyOutcome, Example, Box, Thresholds, *SUMMARY_RECORDS)) as store:
+    draws, request = _readable_draws(evaluation_set, request, loader, failed, watch)
+    with open_store(out, RECORDS) as store:
         runs: dict[Method, tuple[DrawRun, ...]] = {}
         identities: dict[Method, ModelIdentity] = {}
         for method in request.methods:
@@ -91,7 +100,7 @@ def evaluate(
         methods = tuple(gathering.method(method, identities[method]) for method in request.methods)
         comparisons = gathering.comparisons()
         examples = gathering.examples(methods[0])
-    duplicates = look_alikes(draws, failed.keys(), watch)
+        duplicates = look_alikes(draws, failed.keys(), hashes, store, watch)
     facts = facts_of(evaluation_set.name, tuple(tested.values()))
     by_name = sorted(failed.items(), key=lambda item: item[0].identity)
     left_out = tuple(FailedImage(case.identity, reason) for case, reason in by_name)
@@ -116,20 +125,22 @@ def evaluate(
 
 def _readable_draws(
     evaluation_set: EvaluationSet, request: EvaluationRequest, loader: CaseLoader, failed: Failures, watch: Watch
-) -> tuple[Draw, ...]:
-    """Draws whose shots can all be read: those with one that cannot are drawn again without it."""
+) -> tuple[tuple[Draw, ...], EvaluationRequest]:
+    """Draws whose shots can all be read (with one that cannot they are drawn again without it), and of what numbers."""
+    loadable: set[EvaluationCase] = set()
     while True:
-        draws = plan_draws(evaluation_set, request, failed.keys())
-        broken = unloadable(draws, loader, watch)
+        counted = with_all_counted(evaluation_set, request, failed.keys())
+        draws = plan_draws(evaluation_set, counted, failed.keys())
+        broken = unloadable(draws, loader, watch, loadable)
         if not broken:
-            return draws
+            return draws, counted
         failed.update(broken)
 
 
 def _require_shots(request: EvaluationRequest) -> None:
     """Raise ConfigError where a method that learns from healthy images gets none."""
     learning = [method for method in request.methods if BUILDERS[method].needs_healthy]
-    if learning and max(request.shots) == 0:
+    if learning and request.shots == (0,):
         raise ConfigError(f"{learning[0]} learns from healthy images and gets 0 shots.", "Give --shots, such as 16.")
 
 

@@ -76,7 +76,8 @@ class Gathering:
             thresholds = [run.thresholds for run in chosen]
             summaries = [self._summaries(run) for run in chosen]
             results.append(shot_result(count, summaries, thresholds, self._request.resamples, self._request.seed))
-        return MethodResult(method, identity.name, identity.weights_sha256, tuple(results))
+        told = dict.fromkeys(run.description for run in self._runs[method] if run.description)
+        return MethodResult(method, identity.name, identity.weights_sha256, tuple(results), " / ".join(told))
 
     def comparisons(self) -> tuple[Comparison, ...]:
         """Tests between the first method and each other one, at the largest number of shots."""

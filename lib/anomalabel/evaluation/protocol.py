@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 
 from pydantic import Field, model_validator
 
 from anomalabel.config import EMBEDDED, Method, Settings
+from anomalabel.errors import ConfigError
 from anomalabel.evaluation.calibration import MAXIMUM_FOLDS
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
 from anomalabel.evaluation.grid import GRID_RULE
-from anomalabel.evaluation.shots import draw_shots
+from anomalabel.evaluation.shots import draw_shots, healthy_apart
 
 CALIBRATION_IMAGES = 64
 """Healthy images that set the thresholds of methods that are given no shots, where there is a healthy set."""
+
+MOST_CALIBRATION_IMAGES = 256
+"""Of the shots, for methods that do not learn from them: more would only take time."""
+
+SEEDS = 2**32
 
 EMPTY_MASK_RULE = (
     "A healthy image has an empty mask: its pixels count as healthy in the pooled pixel metrics, and it enters no "
@@ -29,7 +35,8 @@ class EvaluationRequest(Settings):
 
     config: str
     methods: tuple[Method, ...] = Field(min_length=1, description="the first is compared with each other one")
-    shots: tuple[int, ...] = Field(default=(16,), min_length=1, description="healthy images to learn from; 0 for none")
+    shots: tuple[int, ...] = Field(default=(16,), description="healthy images to learn from; 0 for none")
+    all_shots: bool = Field(default=False, description="also from all images of the healthy set")
     draws: int = Field(default=5, ge=1, le=100, description="draws of the shots")
     backbone: str = EMBEDDED
     positive: tuple[str, ...] | None = None
@@ -47,9 +54,11 @@ class EvaluationRequest(Settings):
             raise ValueError("a method is named twice")
         if len(set(self.shots)) < len(self.shots):
             raise ValueError("a number of shots is named twice")
-        if min(self.shots) < 0:
+        if not self.shots and not self.all_shots:
+            raise ValueError("no number of shots is named")
+        if any(count < 0 for count in self.shots):
             raise ValueError("the number of shots is negative")
-        if 0 in self.shots and len(self.shots) > 1:
+        if 0 in self.shots and (len(self.shots) > 1 or self.all_shots):
             raise ValueError("0 shots stands alone: nothing is then kept from the test")
         return self
 
@@ -75,6 +84,38 @@ class Draw:
         return self.shots[:shots] if shots else self.calibration
 
 
+def with_all_counted(
+    evaluation_set: EvaluationSet, request: EvaluationRequest, unreadable: Set[EvaluationCase]
+) -> EvaluationRequest:
+    """The request with the number that `all_shots` stands for among its shots.
+
+    Raises:
+        ConfigError: all are asked for and there is no healthy set, or all of its patients are tested.
+    """
+    if not request.all_shots:
+        return request
+    healthy = _without(evaluation_set.healthy, unreadable)
+    count = len(healthy_apart(replace(evaluation_set, healthy=healthy)))
+    if not count:
+        besides = " whose patients are not tested" if healthy else ""
+        raise ConfigError(
+            f"{evaluation_set.name} has no healthy set{besides}; 'all' shots are all of its images.",
+            "Give --healthy, or a number of shots to draw from the normal images.",
+        )
+    return request.model_copy(update={"shots": (*(shots for shots in request.shots if shots != count), count)})
+
+
+def seeds_of(draws: Sequence[Draw], shots: int, seed: int) -> Mapping[int, int]:
+    """Seed of a method's own randomness by number of draw.
+
+    It is the evaluation's own, so that draws differ by their images alone; where all draws hold the same images, each
+    draw adds its number, since the draws would else repeat each other.
+    """
+    sets = [frozenset(draw.learnt(shots)) for draw in draws]
+    same = all(one == sets[0] for one in sets)
+    return {draw.number: (seed + draw.number) % SEEDS if same else seed for draw in draws}
+
+
 def plan_draws(
     evaluation_set: EvaluationSet, request: EvaluationRequest, unreadable: Set[EvaluationCase]
 ) -> tuple[Draw, ...]:
@@ -84,7 +125,7 @@ def plan_draws(
 
     Args:
         evaluation_set: where from.
-        request: how many shots and draws.
+        request: how many shots and draws; see `with_all_counted`.
         unreadable: images that are neither drawn nor tested.
 
     Raises:
@@ -117,13 +158,24 @@ def rules_of(request: EvaluationRequest, evaluation_set: EvaluationSet) -> tuple
             "larger one. Shots and test images have no patient in common, where patients are known. What is tested is "
             "the same for all numbers of shots.",
         ]
+        if request.all_shots:
+            shots.append(
+                f"All {max(request.shots):,} images of the healthy set are learned from, those of tested patients left "
+                "out. The draws then hold the same images in another order, and what a method does at random is seeded "
+                "with the evaluation's seed plus the number of the draw, from 0."
+            )
+        if max(request.shots) > MOST_CALIBRATION_IMAGES:
+            shots.append(
+                f"Methods that do not learn from shots take the first {MOST_CALIBRATION_IMAGES} at most for their "
+                "thresholds."
+            )
     return (
         *shots,
         f"Thresholds: quantile {request.image_quantile:g} of the scores and quantile {request.pixel_quantile:g} "
         "of the map values of healthy images that the method did not learn from, linearly interpolated. A method that "
         f"learns from shots is built anew without those that it judges (one by one, or in {MAXIMUM_FOLDS} groups). "
-        "Few-shot localization sets its thresholds itself while it learns, by its config's false-positive rate and "
-        "pixel quantile, on shots that were each judged by what did not learn from them.",
+        "Few-shot localization and reconstruction set their thresholds themselves while they learn, by their config's "
+        "false-positive rate and pixel quantile, on shots that were each judged by what did not learn from them.",
         GRID_RULE,
         EMPTY_MASK_RULE,
     )

@@ -128,8 +128,8 @@ def metrics_document(
     """What metrics.json holds.
 
     At the top the metrics of the first method at its largest number of shots, each {mean, std, ci95, draws}; then
-    `by_shots` of the first method, `methods` by name (each with its own `by_shots`), `comparisons`, `failed` and
-    `protocol`. What is not defined is null.
+    `by_shots` of the first method, `methods` by name (each with its own `by_shots`, its model and a description),
+    `comparisons`, `failed` and `protocol`. What is not defined is null.
     """
     by_method = {method.name: _method(method) for method in methods}
     first = by_method[methods[0].name]
@@ -171,6 +171,7 @@ def _method(method: MethodResult) -> dict[str, Any]:
     return {
         **_largest(method),
         "model": {"name": method.model, "weights_sha256": method.weights_sha256},
+        "description": method.description,
         "by_shots": {str(shot.shots): _metrics(shot) for shot in method.shots},
     }
 

@@ -13,15 +13,17 @@ from pathlib import Path
 import numpy as np
 
 from anomalabel.config import AnatomyConfig, Method
-from anomalabel.detectors.base import CalibratedDetector, Detection, Detector, no_progress
-from anomalabel.detectors.registry import BUILDERS, BuildContext, build_detector, learned_before
+from anomalabel.detectors.base import CalibratedDetector, DescribedDetector, Detection, Detector, no_progress
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.learn_few_shot import learned_before
+from anomalabel.detectors.registry import BUILDERS, build_detector
 from anomalabel.errors import ImageReadError, ModelError
-from anomalabel.evaluation.calibration import HealthyOutcome, folds_of, thresholds_from
+from anomalabel.evaluation.calibration import HealthyOutcome, SelfCalibrated, folds_of, thresholds_from
 from anomalabel.evaluation.cases import EvaluationCase, Thresholds
-from anomalabel.evaluation.images import CaseLoader, LoadedCase
+from anomalabel.evaluation.images import CaseLoader, HealthyImages, LoadedCase
 from anomalabel.evaluation.metrics.summary import summarise
 from anomalabel.evaluation.outcomes import example_of, outcome_of
-from anomalabel.evaluation.protocol import Draw, EvaluationRequest
+from anomalabel.evaluation.protocol import MOST_CALIBRATION_IMAGES, Draw, EvaluationRequest, seeds_of
 from anomalabel.evaluation.store import ResultStore, code_version, hash_of_files, key_of
 from anomalabel.finding import ModelIdentity
 from anomalabel.localization.conformal import map_profile
@@ -47,7 +49,9 @@ class DrawRun:
         method: its name.
         shots: how many healthy images it was given.
         draw: number of the draw.
+        seed: of what the method does at random.
         thresholds: from held-out healthy images; NaN where there is none.
+        description: of the method, see `detectors.base.DescribedDetector`; "" where it has none.
         keys: identity of each tested image to the key of its summary.
         example_keys: the same for what the report may show; empty where it shows nothing of this run.
     """
@@ -55,7 +59,9 @@ class DrawRun:
     method: Method
     shots: int
     draw: int
+    seed: int
     thresholds: Thresholds
+    description: str
     keys: Mapping[str, str]
     example_keys: Mapping[str, str]
 
@@ -89,7 +95,7 @@ class MethodRunner:
         self._hashes = hashes
         self._store = store
         self._single: Detector | None = None if self.learns else build_detector(method, context)
-        self._built: dict[tuple[EvaluationCase, ...], Detector] = {}
+        self._built: dict[tuple[int, tuple[EvaluationCase, ...]], Detector] = {}
         self._remembered: dict[Path, Detection] = {}
         self._remembered_bytes = 0
         self._shots: frozenset[Path] = frozenset()
@@ -111,28 +117,31 @@ class MethodRunner:
             AnomaLabelError: the method cannot be built or its model answers with no number.
         """
         self._shots = frozenset(case.image for draw in draws for case in draw.shots)
-        runs = [
-            self._plan(draw, shots, watch, examples_of == (shots, draw.number))
-            for shots in sorted(self._request.shots)
-            for draw in draws
-        ]
+        runs = []
+        for shots in sorted(self._request.shots):
+            seeds = seeds_of(draws, shots, self._request.seed) if self.learns else {}
+            for draw in draws:
+                seed = seeds.get(draw.number, self._request.seed)
+                runs.append(self._plan(draw, shots, seed, watch, examples_of == (shots, draw.number)))
         self._test(runs, draws, failed, watch)
         return tuple(runs)
 
-    def _plan(self, draw: Draw, shots: int, watch: Watch, shown: bool) -> DrawRun:
+    def _plan(self, draw: Draw, shots: int, seed: int, watch: Watch, shown: bool) -> DrawRun:
         learnt = draw.learnt(shots)
         watch(f"{self.method}: thresholds from {len(learnt)} shots, draw {draw.number + 1}", 0, 1)
-        thresholds = self._thresholds(learnt)
+        told = self._calibrated(learnt, seed, _stages(watch, f"{self.method}, draw {draw.number + 1}"))
+        thresholds = told.thresholds
         parts = {
             "fingerprint": self._fingerprint,
-            "shots": [self._hashes[case] for case in learnt] if self.learns else [],
+            **self._learnt_key(learnt if self.learns else (), seed),
             "thresholds": [repr(thresholds.image), repr(thresholds.pixel)],
         }
         keys, example_keys = (
             {case.identity: key_of({**parts, "kind": kind, "case": self._facts(case)}) for case in draw.tested}
             for kind in ("summary", "example")
         )
-        return DrawRun(self.method, shots, draw.number, thresholds, keys, example_keys if shown else {})
+        shown_keys = example_keys if shown else {}
+        return DrawRun(self.method, shots, draw.number, seed, thresholds, told.description, keys, shown_keys)
 
     def _test(self, runs: Sequence[DrawRun], draws: Sequence[Draw], failed: Failures, watch: Watch) -> None:
         cases = {case.identity: case for draw in draws for case in draw.tested if case not in failed}
@@ -143,7 +152,8 @@ class MethodRunner:
         detectors: dict[tuple[int, int], Detector] = {}
         for run in {id(run): run for wanted in missing.values() for run in wanted}.values():
             watch(f"{self.method}: learning from {run.shots} shots, draw {run.draw + 1}", 0, 1)
-            detectors[run.shots, run.draw] = self._detector(learnt[run.draw].learnt(run.shots))
+            stages = _stages(watch, f"{self.method}, draw {run.draw + 1}")
+            detectors[run.shots, run.draw] = self._detector(learnt[run.draw].learnt(run.shots), run.seed, stages)
         for number, (identity, case) in enumerate(cases.items()):
             watch(f"{self.method}: testing", number, len(cases))
             if not missing[identity]:
@@ -173,64 +183,57 @@ class MethodRunner:
                 records[run.example_keys[identity]] = example_of(loaded, outcome)
         return records
 
-    def _thresholds(self, learnt: Sequence[EvaluationCase]) -> Thresholds:
+    def _calibrated(self, learnt: Sequence[EvaluationCase], seed: int, watch: Watch) -> SelfCalibrated:
         if BUILDERS[self.method].calibrates:
-            return self._own_thresholds(learnt)
-        outcomes = self._left_out(learnt) if self.learns else self._seen_only_here(learnt)
-        held_out = (
-            "each judged by a detector that learnt from the others"
-            if self.learns
-            else "the method learns from none of them"
-        )
-        return thresholds_from(
+            return self._calibrated_by_itself(learnt, seed, watch)
+        if self.learns:
+            outcomes = self._left_out(learnt, seed, watch)
+            held_out = "each judged by a detector that learnt from the others"
+        else:
+            outcomes = self._healthy_outcomes(learnt[:MOST_CALIBRATION_IMAGES], (), seed, watch)
+            held_out = "the method learns from none of them"
+        thresholds = thresholds_from(
             outcomes,
             self._request.image_quantile,
             self._request.pixel_quantile,
             PROBABILITY_METHODS.get(self.method),
             held_out,
         )
+        return SelfCalibrated(thresholds, _description(self._single))
 
-    def _own_thresholds(self, learnt: Sequence[EvaluationCase]) -> Thresholds:
-        """Those of a method that sets them while it learns; remembered, since learning takes long."""
-        key = key_of(
-            {"fingerprint": self._fingerprint, "kind": "thresholds", "shots": [self._hashes[case] for case in learnt]}
-        )
+    def _calibrated_by_itself(self, learnt: Sequence[EvaluationCase], seed: int, watch: Watch) -> SelfCalibrated:
+        """What a method tells that sets its thresholds while it learns; remembered, since learning takes long."""
+        key = key_of({"fingerprint": self._fingerprint, "kind": "thresholds", **self._learnt_key(learnt, seed)})
         stored = self._store.get(key)
-        if isinstance(stored, Thresholds):
+        if isinstance(stored, SelfCalibrated):
             return stored
-        detector = self._detector(learnt)
+        detector = self._detector(learnt, seed, watch)
         if not isinstance(detector, CalibratedDetector):
             raise TypeError(f"{self.method} is registered as calibrated and sets no thresholds")
         image, pixel = detector.image_threshold, detector.pixel_threshold
         thresholds = Thresholds(image.value, pixel.value, f"{image.rule}; {pixel.rule}; set by the method itself")
-        self._store.put({key: thresholds})
-        return thresholds
+        told = SelfCalibrated(thresholds, _description(detector))
+        self._store.put({key: told})
+        return told
 
-    def _left_out(self, learnt: Sequence[EvaluationCase]) -> list[HealthyOutcome]:
+    def _left_out(self, learnt: Sequence[EvaluationCase], seed: int, watch: Watch) -> list[HealthyOutcome]:
         """What detectors built from the other shots say about each."""
         outcomes = []
         for fold in folds_of(learnt):
             others = [learnt[number] for number in fold.learnt]
-            outcomes += self._healthy_outcomes([learnt[number] for number in fold.judged], others)
+            outcomes += self._healthy_outcomes([learnt[number] for number in fold.judged], others, seed, watch)
         return outcomes
 
-    def _seen_only_here(self, learnt: Sequence[EvaluationCase]) -> list[HealthyOutcome]:
-        """What a method that learns from no shot says about each."""
-        return self._healthy_outcomes(learnt, [])
-
     def _healthy_outcomes(
-        self, judged: Sequence[EvaluationCase], others: Sequence[EvaluationCase]
+        self, judged: Sequence[EvaluationCase], others: Sequence[EvaluationCase], seed: int, watch: Watch
     ) -> list[HealthyOutcome]:
-        parts = {
-            "fingerprint": self._fingerprint,
-            "kind": "healthy",
-            "shots": [self._hashes[case] for case in others],
-        }
+        """What a method that learned from the others says about each."""
+        parts = {"fingerprint": self._fingerprint, "kind": "healthy", **self._learnt_key(others, seed)}
         keys = [key_of({**parts, "case": self._hashes[case]}) for case in judged]
         stored = [outcome for key in keys if isinstance(outcome := self._store.get(key), HealthyOutcome)]
         if len(stored) == len(keys):
             return stored
-        detector = self._detector(others)
+        detector = self._detector(others, seed, watch)
         outcomes = []
         for case in judged:
             loaded = self._loader.load(case)
@@ -239,16 +242,17 @@ class MethodRunner:
         self._store.put(dict(zip(keys, outcomes, strict=True)))
         return outcomes
 
-    def _detector(self, learnt: Sequence[EvaluationCase]) -> Detector:
+    def _detector(self, learnt: Sequence[EvaluationCase], seed: int, watch: Watch) -> Detector:
         if self._single is not None:
             return self._single
-        if tuple(learnt) not in self._built:
-            healthy = tuple(self._loader.load(case).image for case in learnt)
-            detector = build_detector(self.method, replace(self._context, healthy=healthy))
+        wanted = seed, tuple(learnt)
+        if wanted not in self._built:
+            healthy = HealthyImages(learnt, self._loader)
+            detector = build_detector(self.method, replace(self._context, healthy=healthy, seed=seed, watch=watch))
             if not BUILDERS[self.method].calibrates:
                 return detector
-            self._built[tuple(learnt)] = detector
-        return self._built[tuple(learnt)]
+            self._built[wanted] = detector
+        return self._built[wanted]
 
     def _recalled(self, loaded: LoadedCase) -> Detection:
         """What a method that does not learn says about an image: the same for all draws, so it is asked once."""
@@ -296,8 +300,21 @@ class MethodRunner:
             }
         )
 
+    def _learnt_key(self, learnt: Sequence[EvaluationCase], seed: int) -> dict[str, str | int]:
+        """What decides a detector besides the fingerprint; the images in one hash, as there may be thousands."""
+        return {"shots": key_of({"hashes": [self._hashes[case] for case in learnt]}), "seed": seed}
+
     def _facts(self, case: EvaluationCase) -> list[str | bool | None]:
         return [self._hashes[case], case.identity, case.abnormal, case.patient]
+
+
+def _stages(watch: Watch, title: str) -> Watch:
+    """A watch whose stages are named as the title's."""
+    return lambda stage, done, total: watch(f"{title}: {stage}", done, total)
+
+
+def _description(detector: Detector | None) -> str:
+    return detector.description if isinstance(detector, DescribedDetector) else ""
 
 
 def hash_images(cases: Sequence[EvaluationCase], failed: Failures, watch: Watch) -> dict[EvaluationCase, str]:
@@ -312,14 +329,25 @@ def hash_images(cases: Sequence[EvaluationCase], failed: Failures, watch: Watch)
     return hashes
 
 
-def unloadable(draws: Sequence[Draw], loader: CaseLoader, watch: Watch) -> Failures:
-    """The shots that cannot be read and prepared, and why."""
-    shots = list(dict.fromkeys(case for draw in draws for case in (*draw.shots, *draw.calibration)))
+def unloadable(draws: Sequence[Draw], loader: CaseLoader, watch: Watch, loadable: set[EvaluationCase]) -> Failures:
+    """The shots that cannot be read and prepared, and why.
+
+    Args:
+        draws: whose shots.
+        loader: of images.
+        watch: told what is done.
+        loadable: shots known to be fine, which are not read again; added to.
+    """
+    shots = [
+        case
+        for case in dict.fromkeys(case for draw in draws for case in (*draw.shots, *draw.calibration))
+        if case not in loadable
+    ]
     broken: Failures = {}
-    for number, case in enumerate(shots):
+    for number, (case, loaded) in enumerate(zip(shots, loader.load_each(shots), strict=True)):
         watch("reading shots", number, len(shots))
-        try:
-            loader.load(case)
-        except ImageReadError as error:
-            broken[case] = str(error)
+        if isinstance(loaded, ImageReadError):
+            broken[case] = str(loaded)
+        else:
+            loadable.add(case)
     return broken

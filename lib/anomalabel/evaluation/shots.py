@@ -74,11 +74,16 @@ def draw_shots(evaluation_set: EvaluationSet, counts: Sequence[int], draws: int,
     return drawn
 
 
+def healthy_apart(evaluation_set: EvaluationSet) -> list[EvaluationCase]:
+    """The images of the healthy set whose patients are not tested."""
+    tested = {case.patient for case in evaluation_set.cases if case.patient is not None}
+    return [case for case in evaluation_set.healthy if case.patient not in tested]
+
+
 def _pool(evaluation_set: EvaluationSet, wanted: int) -> list[EvaluationCase]:
     """What shots may be drawn from."""
-    tested = {case.patient for case in evaluation_set.cases if case.patient is not None}
     if evaluation_set.healthy:
-        pool = [case for case in evaluation_set.healthy if case.patient not in tested]
+        pool = healthy_apart(evaluation_set)
         shared = len(evaluation_set.healthy) - len(pool)
         besides = f" ({shared} more are of patients who are tested)" if shared else ""
     else:

@@ -37,13 +37,21 @@ def write_overlay(path: Path, volume: Volume, anomaly_map: FloatArray, report: F
     A 2-D image has one column. Only what lies above the threshold is coloured; the scale is the map's own, or the
     same for all images where the report is calibrated.
     """
-    peak = np.unravel_index(int(np.nanargmax(anomaly_map)), anomaly_map.shape)
-    positions = _positions_through(volume, anomaly_map, tuple(int(index) for index in peak))
+    positions = positions_through_peak(volume, anomaly_map)
     figure = Figure(figsize=(4.2 * len(positions), 8.6), facecolor="black", layout="constrained")
     axes = figure.subplots(2, len(positions), squeeze=False)
     for column, position in enumerate(positions):
         _draw(axes[0, column], volume, None, report, position)
         _draw(axes[1, column], volume, anomaly_map, report, position)
+    finish(figure, report, path)
+
+
+def finish(figure: Figure, report: FindingsReport, path: Path) -> None:
+    """Put the title on a picture of one image, and write it as PNG.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     figure.suptitle(
         f"{Path(report.image).name}: {report.method}, {report.model.name}, {report.config}\n"
         f"{verdict(report)}; not for clinical use",
@@ -65,15 +73,16 @@ def verdict(report: FindingsReport) -> str:
     return f"{score}, {'ABOVE' if above else 'not above'} the healthy images' threshold of {limit:.2f}"
 
 
-def _brightest(report: FindingsReport) -> float:
+def brightest(report: FindingsReport) -> float:
     """The map value of the brightest colour."""
     if report.calibrated:
         return report.threshold.value + CALIBRATED_SPAN
     return max(report.heatmap.max, report.threshold.value)
 
 
-def _positions_through(volume: Volume, anomaly_map: FloatArray, peak: tuple[int, ...]) -> list[SlicePosition]:
-    """The slices through the peak, the acquisition plane first."""
+def positions_through_peak(volume: Volume, anomaly_map: FloatArray) -> list[SlicePosition]:
+    """The slices through a map's highest value, the acquisition plane first; a 2-D image has one."""
+    peak = [int(index) for index in np.unravel_index(int(np.nanargmax(anomaly_map)), anomaly_map.shape)]
     if volume.spatial_dims == 2 or 1 in volume.shape:
         axis = acquisition_axis(volume)
         return [SlicePosition(axis, peak[axis], "image" if volume.spatial_dims == 2 else _plane(volume, axis))]
@@ -107,10 +116,15 @@ def _draw(
         shown,
         cmap=COLOUR_MAP,
         vmin=report.threshold.value,
-        vmax=_brightest(report),
+        vmax=brightest(report),
         alpha=OPACITY,
         aspect=row_mm / column_mm,
     )
+    draw_boxes(axes, volume, report, position)
+
+
+def draw_boxes(axes: Axes, volume: Volume, report: FindingsReport, position: SlicePosition) -> None:
+    """Draw the highest-scoring findings that a displayed slice cuts."""
     cut = [finding for finding in report.findings if _cuts(finding, position)]
     for finding in cut[:SHOWN_BOXES]:
         axes.add_patch(_rectangle(finding, volume, position))

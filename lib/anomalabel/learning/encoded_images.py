@@ -16,9 +16,8 @@ from anomalabel.config import AnatomyConfig
 from anomalabel.detectors.base import PreparedImage
 from anomalabel.detectors.few_shot import shot_of
 from anomalabel.io.read import read_volume
-from anomalabel.learning.odd_ones import ImageFacts, image_vectors
-from anomalabel.localization.feature_cache import DiskFeatureStore, LayeredFeatureStore
-from anomalabel.localization.patch_features import FeatureStore, PatchStore
+from anomalabel.learning.odd_ones import ImageFacts, LevelMeans, image_means, image_vectors
+from anomalabel.localization.patch_features import PatchStore
 from anomalabel.pipeline import prepare_image
 from anomalabel.training.few_shot.fit import Watch
 from anomalabel.training.few_shot.shots import Shot
@@ -76,15 +75,8 @@ class EncodedImages:
 
     def look(self, paths: Sequence[Path]) -> tuple[NDArray[np.floating], Sequence[ImageFacts]]:
         """What `healthy_set.without_odd_ones` compares: (n, D) vectors and the facts of n images."""
-        slices = []
+        means: list[LevelMeans] = []
         for number, path in enumerate(paths):
             self._watch("comparing healthy images", number, len(paths))
-            slices.append(self.shot(path).patches)
-        return image_vectors(slices), [self._facts[path] for path in paths]
-
-
-def stored_features(encoders: TrainableEncoders) -> PatchStore:
-    """The user's cache of features on disk, with memory before it."""
-    hardware = f"{encoders.device.type} {torch.backends.cpu.get_cpu_capability()}"
-    computed = f"{hardware} {encoders.dtype} torch {torch.__version__}"
-    return LayeredFeatureStore(FeatureStore(), DiskFeatureStore(computed, device=encoders.device))
+            means.append(image_means(self.shot(path).patches))
+        return image_vectors(means), [self._facts[path] for path in paths]

@@ -12,12 +12,14 @@ import torch
 from pydantic import Field
 
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, Settings, load_config
-from anomalabel.detectors.registry import adapted_model, texts_of
+from anomalabel.detectors.learn_few_shot import adapted_model
+from anomalabel.detectors.registry import texts_of
 from anomalabel.errors import ConfigError
-from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders, stored_features
+from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders
 from anomalabel.learning.healthy_set import HealthyFile, choose_healthy, without_odd_ones
 from anomalabel.localization.few_shot.head import FewShotHead, HeadShape
 from anomalabel.localization.patch_features import PatchStore
+from anomalabel.localization.stored_features import stored_features
 from anomalabel.model_folder import HealthyImage
 from anomalabel.training.episodes import EpisodicTraining, meta_train
 from anomalabel.training.few_shot.episode_loss import episode_loss

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field
 
-from anomalabel.backbones.loading import find_model_folder
 from anomalabel.config import (
     EMBEDDED,
     AnatomyConfig,
@@ -16,14 +15,17 @@ from anomalabel.config import (
     Settings,
     load_config,
 )
-from anomalabel.detectors.registry import BuildContext, learn_few_shot, texts_of
-from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders, stored_features
-from anomalabel.learning.healthy_set import HealthySet, choose_healthy, without_odd_ones
+from anomalabel.detectors.context import BuildContext
+from anomalabel.detectors.learn_few_shot import learn_few_shot
+from anomalabel.detectors.registry import texts_of
+from anomalabel.learning.encoded_images import EncodedImages, TrainableEncoders
+from anomalabel.learning.healthy_set import choose_healthy, without_odd_ones
 from anomalabel.learning.planted_check import check_on_planted
+from anomalabel.learning.training_report import TrainingReport, lasting_name, training_report
 from anomalabel.localization.few_shot.stored import to_tensors
 from anomalabel.localization.patch_features import PatchStore
+from anomalabel.localization.stored_features import stored_features
 from anomalabel.model_folder import HealthyImage, TrainedModel, check_model_folder, write_model_folder
-from anomalabel.prompts.ontology import Ontology, unknown_terms
 from anomalabel.training.curves import draw_curves
 from anomalabel.training.few_shot.fit import Watch
 
@@ -39,26 +41,6 @@ class FewShotTraining(Settings):
     shots: int = Field(default=16, ge=2, le=1024, description="healthy images to learn from")
     seed: int = Field(default=0, ge=0, lt=2**32)
     epochs: int | None = Field(default=None, ge=1, description="None: as the config says")
-
-
-class LeftOutImage(Settings):
-    """A healthy image that was not learned from."""
-
-    image: str
-    reason: str
-
-
-class TrainingReport(Settings):
-    """What came of a training."""
-
-    model: str
-    weights_sha256: str
-    shots_used: int
-    images: tuple[str, ...]
-    left_out: tuple[LeftOutImage, ...]
-    warnings: tuple[str, ...]
-    metrics: dict[str, float]
-    thresholds: dict[str, str]
 
 
 def train_few_shot(
@@ -112,7 +94,7 @@ def train_few_shot(
         method="few_shot",
         config=config,
         backbone=encoder.identity,
-        encoder=_lasting(encoders.name),
+        encoder=lasting_name(encoders.name),
         prompts=texts,
         healthy=tuple(HealthyImage(name=one.path.name, sha256=one.sha256) for one in chosen.images),
         seed=request.seed,
@@ -124,7 +106,7 @@ def train_few_shot(
     history = fit.history
     curves = (lambda path: draw_curves(history, path)) if history else None
     written = write_model_folder(folder, model, to_tensors(fit.model, fit.calibration), curves)
-    return _report(folder, written, chosen)
+    return training_report(folder, written, chosen.left_out)
 
 
 def _config(request: FewShotTraining) -> AnatomyConfig:
@@ -134,29 +116,3 @@ def _config(request: FewShotTraining) -> AnatomyConfig:
     training = config.few_shot.training.model_copy(update={"epochs": request.epochs})
     settings: FewShotSettings = config.few_shot.model_copy(update={"training": training})
     return config.model_copy(update={"few_shot": settings})
-
-
-def _lasting(encoder: str) -> str:
-    """The encoder's name; a folder's whole path, since whoever loads the model may work in another folder."""
-    given = Path(encoder)
-    return str(given.resolve()) if given.is_dir() and find_model_folder(encoder) == given else encoder
-
-
-def _unknown_terms(config: AnatomyConfig) -> tuple[str, ...]:
-    """Said once, when a model is trained: nothing of a result hangs on it."""
-    unknown = unknown_terms(config, Ontology.installed())
-    return (f"No ontology here knows these terms of the config: {', '.join(unknown)}.",) if unknown else ()
-
-
-def _report(folder: Path, model: TrainedModel, chosen: HealthySet) -> TrainingReport:
-    rules: Mapping[str, str] = {kind: threshold.rule for kind, threshold in model.thresholds.items()}
-    return TrainingReport(
-        model=folder.resolve().name,
-        weights_sha256=model.weights_sha256,
-        shots_used=len(model.healthy),
-        images=tuple(image.name for image in model.healthy),
-        left_out=tuple(LeftOutImage(image=one.path.name, reason=one.reason) for one in chosen.left_out),
-        warnings=(*model.warnings, *_unknown_terms(model.config)),
-        metrics=model.metrics,
-        thresholds=dict(rules),
-    )

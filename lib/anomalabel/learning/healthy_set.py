@@ -143,6 +143,33 @@ def without_odd_ones(
         healthy = replace(compared, images=kept, left_out=compared.left_out + told)
 
 
+def every_healthy(
+    paths: Sequence[Path],
+    seed: int,
+    abnormal: frozenset[str],
+    read: Callable[[Path], object],
+    look: Look,
+    progress: Callable[[int, int], None],
+) -> tuple[HealthySet, OddReport]:
+    """All images that may be learned from, in the order in which `choose_healthy` would draw them.
+
+    Unlike the rest is who is so among all; that is asked once, since there is always an outermost one.
+
+    Args: see `choose_healthy` and `without_odd_ones`.
+
+    Raises:
+        ConfigError: two kinds of image are equally common.
+    """
+    ranked, left_out = _ranked(paths, seed, abnormal, progress)
+    usable = _filled(HealthySet((), tuple(left_out), tuple(ranked)), 0, len(ranked), read)
+    if not usable.images:
+        return usable, OddReport((), ())
+    report = odd_ones(*look(usable.chosen))
+    kept = tuple(image for number, image in enumerate(usable.images) if number not in report.numbers)
+    told = tuple(LeftOut(usable.images[one.number].path, one.reason) for one in report.odd)
+    return HealthySet(kept, usable.left_out + told), report
+
+
 def _ranked(
     paths: Sequence[Path], seed: int, abnormal: frozenset[str], progress: Callable[[int, int], None] | None
 ) -> tuple[list[HealthyFile], list[LeftOut]]:

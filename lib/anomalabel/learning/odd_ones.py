@@ -23,6 +23,7 @@ import numpy as np
 import torch
 import torch.nn.functional as functional
 from numpy.typing import NDArray
+from scipy.spatial.distance import cdist
 
 from anomalabel.errors import ConfigError
 from anomalabel.localization.patch_features import SlicePatches
@@ -120,18 +121,29 @@ def odd_ones(vectors: NDArray[np.floating], facts: Sequence[ImageFacts]) -> OddR
     return OddReport(odd, tuple(map(float, distances)), untold)
 
 
-def image_vectors(images: Sequence[Sequence[SlicePatches]]) -> NDArray[np.float64]:
-    """One vector for each image: the mean over its seen patches, each level as heavy as the others.
+LevelMeans = tuple[NDArray[np.float64], ...]
+"""Of one image, its mean feature vector (C_l,) on each level."""
+
+
+def image_means(slices: Sequence[SlicePatches]) -> LevelMeans:
+    """The mean over an image's seen patches on each level; of slices, at least one, each counts the same."""
+    return tuple(
+        np.mean([_mean_of_seen(one, level) for one in slices], axis=0) for level in range(len(slices[0].levels))
+    )
+
+
+def image_vectors(images: Sequence[LevelMeans]) -> NDArray[np.float64]:
+    """One vector for each image, each level as heavy as the others.
 
     Args:
-        images: at least one slice each, all from one encoder.
+        images: of `image_means`, all from one encoder.
 
     Returns:
         (n, sum of C_l) float64, about the median of all.
     """
     levels = []
-    for level in range(len(images[0][0].levels)):
-        means = np.stack([np.mean([_mean_of_seen(one, level) for one in slices], axis=0) for slices in images])
+    for level in zip(*images, strict=True):
+        means = np.stack(level)
         centred = means - np.median(means, axis=0)
         deviation = np.sqrt(np.median(centred**2, axis=0).sum())
         levels.append(centred / max(float(deviation), SMALLEST_DEVIATION))
@@ -153,7 +165,7 @@ def _relative_distances(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     count = len(vectors)
     if count < FEWEST:
         return np.zeros(0)
-    apart = np.linalg.norm(vectors[:, None] - vectors[None], axis=2)
+    apart = cdist(vectors, vectors)
     others = np.median(apart[~np.eye(count, dtype=bool)].reshape(count, count - 1), axis=1)
     usual = float(np.median(others))
     return others / usual if usual > SMALLEST_DEVIATION else np.zeros(0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from email.message import Message
 from pathlib import Path
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from .errors import (
     ServerTimeoutError,
     ServerUnreachableError,
 )
+from .map_kinds import MAP_KINDS
 from .multipart import Part, parse_multipart
 from .parameters import RunParameters
 from .report import Report, parse_report
@@ -50,11 +51,11 @@ class Limits:
 
 @dataclass(frozen=True)
 class InferenceResult:
-    """A heatmap as the bytes of an NRRD file, and what was found; the uncertainty map where the method gives one."""
+    """A heatmap as the bytes of an NRRD file, and what was found; `maps` holds what else the method gave, by kind."""
 
     report: Report
     heatmap_nrrd: memoryview
-    uncertainty_nrrd: memoryview | None = None
+    maps: dict[str, memoryview] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,8 +130,8 @@ class Client:
             answer = self._call("POST", path, query=query, long=True, files=fields)
         parts = parse_multipart(answer.headers.get("Content-Type", ""), answer.content)
         report = parse_report(_text(_required(parts, "params").content.tobytes()))
-        uncertainty = parts.get("uncertainty")
-        return InferenceResult(report, _required(parts, "image").content, uncertainty.content if uncertainty else None)
+        maps = {kind: parts[kind].content for kind in MAP_KINDS if kind in parts}
+        return InferenceResult(report, _required(parts, "image").content, maps)
 
     def progress(self, request_id: str) -> tuple[int, int]:
         """(done, total) steps of a run."""

@@ -1,4 +1,7 @@
-"""Which nodes of the scene belong to which run: written as node attributes, which survive saving."""
+"""Which nodes of the scene belong to which run: written as node attributes, which survive saving.
+
+A map beside the heatmap has its kind as role, see `map_kinds`.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,6 @@ FINDING_ATTRIBUTE = "AnomaLabel.Finding"
 RUN_ROLE = "run"
 HEATMAP_ROLE = "heatmap"
 UNSEEN_ROLE = "unseen"
-UNCERTAINTY_ROLE = "uncertainty"
 BOX_ROLE = "box"
 PART_ROLE = "part"
 

@@ -28,7 +28,7 @@ class ShownRun:
         model: which method and model answered.
         image_score: how the whole image compares with healthy ones, "" where nobody knows.
         threshold_rule: how the threshold was chosen and what it promises, in the server's words.
-        has_uncertainty: whether the method gave a map of its uncertainty.
+        maps: kinds of maps that the method gave beside the heatmap.
     """
 
     id: str
@@ -43,7 +43,7 @@ class ShownRun:
     model: str
     image_score: str = ""
     threshold_rule: str = ""
-    has_uncertainty: bool = False
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,6 @@ class PanelState:
     heatmap_visible: bool = True
     unseen_visible: bool = True
     boxes_visible: bool = True
-    uncertainty_visible: bool = False
-    """In place of the heatmap, where the shown run has one."""
+    instead: str = ""
+    """Kind of the map that is shown in place of the heatmap, where the shown run has it; "" for none."""
     opacity: float = 0.6

@@ -8,6 +8,9 @@ from dataclasses import asdict, dataclass
 from .errors import RequestRefusedError
 from .translation import _
 
+NOT_SENT = frozenset({"task", "maps"})
+"""The task stands in the address, and each map is a key of its own."""
+
 
 @dataclass(frozen=True)
 class RunParameters:
@@ -17,7 +20,7 @@ class RunParameters:
         backbone: image-text model, for tasks that read words.
         trained: model that the server trained, for tasks that learn from healthy images.
         compact: ask for a heatmap of one byte a voxel in place of four.
-        uncertainty: ask for the map of the method's uncertainty; older servers do not know the question.
+        maps: kinds of maps to ask for beside the heatmap; a task that has none does not know the question.
     """
 
     task: str
@@ -27,12 +30,12 @@ class RunParameters:
     negative: tuple[str, ...] | None = None
     compact: bool = False
     trained: str | None = None
-    uncertainty: bool | None = None
+    maps: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The form field `params` of the request; keys that are None are left out."""
-        fields = {key: value for key, value in asdict(self).items() if value is not None and key != "task"}
-        return json.dumps(fields, allow_nan=False)
+        fields = {key: value for key, value in asdict(self).items() if value is not None and key not in NOT_SENT}
+        return json.dumps({**fields, **dict.fromkeys(self.maps, True)}, allow_nan=False)
 
 
 def prompts_from_text(text: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from . import heatmap as heatmap_display
 from .address import is_this_computer
 from .client import Client
 from .errors import BusyError, PanelError, SceneError
+from .further_maps import LOOKS
 from .geometry import ijk_to_ras, to_world
 from .jobs import Finished, Jobs, Progress
 from .panel_state import Notice, PanelState
@@ -154,23 +155,22 @@ class Presenter:
         """Opacity of the heatmap, in [0, 1]."""
         self._change(opacity=value)
         if self._run is not None:
-            for shown in filter(None, (self._run.heatmap, self._run.uncertainty)):
+            translucent = [volume for kind, volume in self._run.maps.items() if not LOOKS[kind].opaque]
+            for shown in (self._run.heatmap, *translucent):
                 set_opacity(self._scene, shown, value)
 
-    def set_visible(
-        self,
-        heatmap: bool | None = None,
-        unseen: bool | None = None,
-        boxes: bool | None = None,
-        uncertainty: bool | None = None,
-    ) -> None:
-        """Show or hide heatmap, tint, boxes and, in place of the heatmap, uncertainty; None leaves one as it is."""
+    def set_visible(self, heatmap: bool | None = None, unseen: bool | None = None, boxes: bool | None = None) -> None:
+        """Show or hide heatmap, tint and boxes; None leaves one as it is."""
         self._change(
-            uncertainty_visible=self.state.uncertainty_visible if uncertainty is None else uncertainty,
             heatmap_visible=self.state.heatmap_visible if heatmap is None else heatmap,
             unseen_visible=self.state.unseen_visible if unseen is None else unseen,
             boxes_visible=self.state.boxes_visible if boxes is None else boxes,
         )
+        self._refresh_views()
+
+    def show_instead(self, kind: str) -> None:
+        """Show a map in place of the heatmap, where the shown run has it; "" shows the heatmap again."""
+        self._change(instead=kind)
         self._refresh_views()
 
     def jump_to_finding(self, place: int) -> None:
@@ -230,13 +230,11 @@ class Presenter:
         if run is None:
             return
         state = self.state
-        heatmap = run.heatmap if state.heatmap_visible else None
-        self._overlay.show(
-            background,
-            run.uncertainty if state.uncertainty_visible and run.uncertainty is not None else heatmap,
-            state.opacity,
-            run.unseen if state.unseen_visible else None,
-        )
+        shown, opacity = run.heatmap if state.heatmap_visible else None, state.opacity
+        if state.instead in run.maps:
+            shown = run.maps[state.instead]
+            opacity = 1.0 if LOOKS[state.instead].opaque else opacity
+        self._overlay.show(background, shown, opacity, run.unseen if state.unseen_visible else None)
         for other in find_runs(self._scene):
             for box in other.boxes:
                 box.GetDisplayNode().SetVisibility(state.boxes_visible and other.id == run.id)

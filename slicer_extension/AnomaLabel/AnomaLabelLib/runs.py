@@ -1,25 +1,26 @@
-"""A run in the scene: one node that holds the findings, and the heatmap, mask and boxes that belong to it."""
+"""A run in the scene: one node that holds the findings, and the heatmap, maps, mask and boxes that belong to it."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import slicer
 
 from .boxes import add_box
 from .client import InferenceResult
 from .errors import PanelError, SceneError
+from .further_maps import load_map
 from .geometry import same_grid
 from .heatmap import load_heatmap, set_up_display
+from .map_kinds import MAP_KINDS
 from .ownership import (
     BOX_ROLE,
     HEATMAP_ROLE,
     PART_ROLE,
     RUN_ATTRIBUTE,
     RUN_ROLE,
-    UNCERTAINTY_ROLE,
     UNSEEN_ROLE,
     claim,
     owned_nodes,
@@ -27,7 +28,6 @@ from .ownership import (
 from .report import Report, parse_report
 from .subject_hierarchy import add_folder, remove_folder
 from .translation import _
-from .uncertainty import load_uncertainty
 from .unseen import add_unseen_mask
 
 SOURCE_REFERENCE = "AnomaLabel.source"
@@ -35,7 +35,7 @@ SOURCE_REFERENCE = "AnomaLabel.source"
 
 @dataclass(frozen=True)
 class Run:
-    """A run whose nodes are all in the scene; `uncertainty` is None where the method gave none."""
+    """A run whose nodes are all in the scene; `maps` holds what the method gave beside the heatmap, by kind."""
 
     id: str
     name: str
@@ -44,7 +44,7 @@ class Run:
     unseen: slicer.vtkMRMLLabelMapVolumeNode
     boxes: tuple[slicer.vtkMRMLMarkupsROINode, ...]
     source: slicer.vtkMRMLScalarVolumeNode | None
-    uncertainty: slicer.vtkMRMLScalarVolumeNode | None = None
+    maps: dict[str, slicer.vtkMRMLScalarVolumeNode] = field(default_factory=dict)
 
 
 def add_run(
@@ -110,10 +110,10 @@ def _add_parts(
     claim(unseen, run_id, UNSEEN_ROLE)
     claim(colors, run_id, PART_ROLE)
     followers = [heatmap, unseen]
-    if result.uncertainty_nrrd is not None:
-        uncertainty = load_uncertainty(scene, result.uncertainty_nrrd, heatmap, _("{run} uncertainty").format(run=name))
-        claim(uncertainty, run_id, UNCERTAINTY_ROLE)
-        followers.append(uncertainty)
+    for kind, content in result.maps.items():
+        volume = load_map(scene, kind, content, heatmap, name)
+        claim(volume, run_id, kind)
+        followers.append(volume)
     for number, finding in enumerate(report.findings, start=1):
         box = add_box(scene, finding, heatmap, _("{run} finding {number}").format(run=name, number=number))
         claim(box, run_id, BOX_ROLE, finding.id)
@@ -133,7 +133,7 @@ def _loaded(scene: slicer.vtkMRMLScene, run_id: str) -> Run:
         unseen=_only(scene, run_id, UNSEEN_ROLE),
         boxes=tuple(owned_nodes(scene, run_id, BOX_ROLE)),
         source=record.GetNodeReference(SOURCE_REFERENCE),
-        uncertainty=next(iter(owned_nodes(scene, run_id, UNCERTAINTY_ROLE)), None),
+        maps={kind: node for kind in MAP_KINDS for node in owned_nodes(scene, run_id, kind)},
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .errors import ReplyError
+from .map_kinds import MAP_KINDS
 from .translation import _
 
 
@@ -23,6 +24,7 @@ class TrainedFacts:
     """A model that the server trained from healthy images of one config.
 
     Args:
+        task: that uses it; "" for all that learn, where the server is older and has one.
         shots: number of healthy images it learned from, 0 where the server does not say.
         created: date and time as the server writes it, "" where it does not say.
         problem: why it cannot be used, "" where it can.
@@ -30,6 +32,7 @@ class TrainedFacts:
 
     name: str
     config: str
+    task: str = ""
     shots: int = 0
     created: str = ""
     problem: str = ""
@@ -41,11 +44,11 @@ class TaskFacts:
 
     Args:
         learns: whether its models are trained from healthy images; then it takes no words.
-        has_uncertainty: whether it gives a map of its uncertainty.
+        maps: kinds of maps that it can give beside the heatmap.
     """
 
     learns: bool = False
-    has_uncertainty: bool = False
+    maps: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ class ServerFacts:
         """What is known of a task; a plain one where nothing is."""
         return dict(zip(self.tasks, self.task_facts, strict=False)).get(name, TaskFacts())
 
-    def trained_for(self, config: str) -> tuple[TrainedFacts, ...]:
-        """The trained models of a config."""
-        return tuple(model for model in self.trained if model.config == config)
+    def trained_for(self, task: str, config: str) -> tuple[TrainedFacts, ...]:
+        """The trained models of a task for a config."""
+        return tuple(model for model in self.trained if model.config == config and model.task in ("", task))
 
 
 def parse_info(info: object) -> ServerFacts:
@@ -115,7 +118,7 @@ def parse_studies(datastore: object) -> tuple[str, ...]:
 def _task(entry: object) -> TaskFacts:
     config = entry.get("config") if isinstance(entry, dict) else None
     keys = config if isinstance(config, dict) else {}
-    return TaskFacts(learns="trained" in keys, has_uncertainty="uncertainty" in keys)
+    return TaskFacts(learns="trained" in keys, maps=tuple(kind for kind in MAP_KINDS if kind in keys))
 
 
 def _trained(entry: object) -> TrainedFacts:
@@ -125,6 +128,7 @@ def _trained(entry: object) -> TrainedFacts:
     return TrainedFacts(
         name=entry["name"],
         config=str(entry.get("config") or entry["name"]),
+        task=str(entry.get("task") or ""),
         shots=shots if type(shots) is int else 0,
         created=str(entry.get("created") or ""),
         problem=str(entry.get("problem") or ""),

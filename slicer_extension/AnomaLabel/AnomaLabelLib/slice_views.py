@@ -29,7 +29,7 @@ class SliceOverlay:
 
         Args:
             source: None leaves the background as it is.
-            heatmap: the heatmap or its uncertainty; None hides both and brings back what the user had as foreground.
+            heatmap: the heatmap or a map in its place; None brings back what the user had as foreground.
             opacity: of the heatmap, in [0, 1].
             unseen: None brings back what the user had as label layer.
         """

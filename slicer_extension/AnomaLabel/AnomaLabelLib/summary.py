@@ -15,6 +15,7 @@ from .unseen import unseen_fraction
 FEWEST_DECIMALS = 2
 MOST_DECIMALS = 8
 FEW_SHOT = "few_shot"
+RECONSTRUCTION_METHOD = "reconstruction"
 
 
 def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
@@ -31,9 +32,9 @@ def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
     )
 
 
-def trained_text(facts: ServerFacts, config: ConfigFacts) -> str:
-    """What the model of a config has learned from, or that none is trained yet."""
-    models = facts.trained_for(config.name)
+def trained_text(facts: ServerFacts, task: str, config: ConfigFacts) -> str:
+    """What a task's model for a config has learned from, or that none is trained yet."""
+    models = facts.trained_for(task, config.name)
     if not models:
         return _("No model is trained for {config} yet. Ask who runs the server to train one.").format(
             config=config.title
@@ -71,7 +72,7 @@ def shown_run(run: Run) -> ShownRun:
         model=_model_text(report),
         image_score=_image_score_text(report, decimals),
         threshold_rule=_("Threshold: {rule}").format(rule=_plain(report.threshold.rule)),
-        has_uncertainty=run.uncertainty is not None,
+        maps=tuple(run.maps),
     )
 
 
@@ -87,6 +88,8 @@ def _model_text(report: Report) -> str:
     text = _("{method} by {model}, config {config}")
     if report.method == FEW_SHOT:
         text = _("Compared with healthy images by the trained model {model}, config {config}")
+    if report.method == RECONSTRUCTION_METHOD:
+        text = _("Compared with what the trained model {model} believes healthy, config {config}")
     return text.format(method=report.method, model=report.model_name, config=report.config)
 
 

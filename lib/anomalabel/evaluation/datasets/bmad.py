@@ -71,13 +71,27 @@ BMAD_SETS = (
 )
 
 
-def read_bmad(folder: Path, name: str | None = None) -> EvaluationSet:
+def bmad_set_named(key: str) -> BmadSet:
+    """The set that a user calls by its key.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    for known in BMAD_SETS:
+        if known.key == key.lower():
+            return known
+    keys = ", ".join(known.key for known in BMAD_SETS)
+    raise ConfigError(f"BMAD has no set '{key}'.", f"Name one of {keys}.")
+
+
+def read_bmad(folder: Path, name: str | None = None, need_train: bool = False) -> EvaluationSet:
     """One set of BMAD.
 
     Args:
         folder: of the set, or of several sets.
         name: key of a set (brain, liver, resc, oct2017, chest, histopathology) or the name of its folder; needed where
             `folder` holds several.
+        need_train: `valid/good` does not stand in where there is no `train`.
 
     Returns:
         The test images, and as healthy ones those of `train/good` (`valid/good` where there is no `train`).
@@ -89,7 +103,7 @@ def read_bmad(folder: Path, name: str | None = None) -> EvaluationSet:
     """
     place = _set_folder(folder, name)
     known = next((one for one in BMAD_SETS if one.folder.search(place.name)), None)
-    healthy_part = TRAIN if _child(place, TRAIN) else "valid"
+    healthy_part = TRAIN if need_train or _child(place, TRAIN) else "valid"
     tested = [*_cases(place, known, "test", "good"), *_cases(place, known, "test", "Ungood")]
     healthy = _cases(place, known, healthy_part, "good")
     require_apart([*tested, *healthy])

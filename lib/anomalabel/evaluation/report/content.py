@@ -92,12 +92,14 @@ class MethodResult:
         model: name of the encoder, "" where the method has none.
         weights_sha256: hash of its weights, "" where there are none.
         shots: increasing in `shots`, at least one.
+        description: what else its answers hang on, "" where there is nothing to say.
     """
 
     name: str
     model: str
     weights_sha256: str
     shots: tuple[ShotResult, ...]
+    description: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from anomalabel.evaluation.report.example_pictures import (
 )
 from anomalabel.evaluation.report.examples import EXAMPLE_RULE
 from anomalabel.evaluation.report.glossary import METRICS, TERMS, Metric, metric_named
+from anomalabel.evaluation.report.methods import METHODS
 from anomalabel.evaluation.report.score_plots import histogram_pictures, shot_pictures
 from anomalabel.evaluation.report.tables import NO_VALUE, head, metric_tables, overview, p_value
 from anomalabel.evaluation.report.wording import called_abnormal, main_result, summary_sentence, tested, warnings
@@ -72,6 +73,7 @@ def render_report(content: ReportContent) -> str:
         colours={"true": TRUE_COLOUR, "found": FOUND_COLOUR, "unseen": UNSEEN_COLOUR},
         glossary=_glossary(content),
         terms=TERMS,
+        method_words={method.name: METHODS[method.name] for method in content.methods if method.name in METHODS},
         explain=_explanation,
         level=_level,
         head=head,

@@ -1,0 +1,105 @@
+"""The maps that some methods give beside their heatmap, in the scene: volumes on its grid, in colours of their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import slicer
+
+from .errors import ReplyError
+from .geometry import grid_size, same_grid
+from .map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
+from .translation import _
+from .volume_files import read_nrrd
+
+SMALLEST_WINDOW = 1e-6
+NO_BOUND = 1e30
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a map is drawn.
+
+    Args:
+        colors_id: of a table that is built into MRML, so a saved scene needs no colour file of ours.
+        low, high: values of the first and the last colour; None for the map's own smallest and largest.
+        opaque: drawn over the image whatever the opacity of the heatmap, since it stands for the image.
+    """
+
+    colors_id: str
+    low: float | None = None
+    high: float | None = None
+    opaque: bool = False
+
+
+LOOKS = {
+    # Dark where the method is sure, magenta where it is not: unlike the heatmap's red and yellow and the tint's blue.
+    UNCERTAINTY: Look("vtkMRMLColorTableNodeMagenta", low=0.0),
+    SALIENCY: Look("vtkMRMLColorTableNodeGreen"),
+    RECONSTRUCTION: Look("vtkMRMLColorTableNodeGrey", low=0.0, high=1.0, opaque=True),
+}
+
+
+def map_name(kind: str, run: str) -> str:
+    """What a map of a run is called in the scene."""
+    names = {
+        UNCERTAINTY: _("{run} uncertainty"),
+        SALIENCY: _("{run} where it looked"),
+        RECONSTRUCTION: _("{run} what it believes healthy"),
+    }
+    return names[kind].format(run=run)
+
+
+def load_map(
+    scene: slicer.vtkMRMLScene,
+    kind: str,
+    content: bytes | memoryview,
+    heatmap: slicer.vtkMRMLScalarVolumeNode,
+    run: str,
+) -> slicer.vtkMRMLScalarVolumeNode:
+    """Add a map to the scene, in its colours.
+
+    Args:
+        kind: one of `MAP_KINDS`.
+        content: an NRRD file, float32, NaN where nothing was seen.
+        heatmap: what it came with.
+        run: name of the run.
+
+    Raises:
+        SceneError: the file cannot be read; the scene is left as it was.
+        ReplyError: it lies on another grid than the heatmap or holds no floating-point numbers.
+    """
+    volume = slicer.vtkMRMLScalarVolumeNode()
+    read_nrrd(content, volume)
+    values = slicer.util.arrayFromVolume(volume)
+    if grid_size(volume) != grid_size(heatmap) or not same_grid(volume, heatmap):
+        raise _misfit(kind, _("it lies on another grid than the heatmap"))
+    if values.dtype != np.float32:
+        raise _misfit(kind, _("it holds {numbers} numbers").format(numbers=values.dtype))
+    volume.SetName(scene.GenerateUniqueName(map_name(kind, run)))
+    scene.AddNode(volume)
+    _set_up_display(volume, values[np.isfinite(values)], LOOKS[kind])
+    return volume
+
+
+def _set_up_display(volume: slicer.vtkMRMLScalarVolumeNode, seen: np.ndarray, look: Look) -> None:
+    smallest, largest = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
+    low = smallest if look.low is None else look.low
+    high = max(largest if look.high is None else look.high, low + SMALLEST_WINDOW)
+    volume.CreateDefaultDisplayNodes()
+    display = volume.GetScalarVolumeDisplayNode()
+    display.SetAndObserveColorNodeID(look.colors_id)
+    display.AutoWindowLevelOff()
+    display.SetWindowLevelMinMax(low, high)
+    # NaN passes no threshold, so that what was not looked at shows the image and not a colour.
+    display.SetAutoThreshold(0)
+    display.SetThreshold(-NO_BOUND, NO_BOUND)
+    display.SetApplyThreshold(1)
+
+
+def _misfit(kind: str, what: str) -> ReplyError:
+    return ReplyError(
+        _("The map '{kind}' that came with the heatmap cannot be shown: {what}.").format(kind=kind, what=what),
+        _("Run again; if it stays so, compare the versions of server and extension."),
+    )
