@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from anomalabel.detectors.registry import BUILDERS
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation import description, protocol
 from anomalabel.evaluation.cases import EvaluationCase, EvaluationSet
 from anomalabel.evaluation.evaluate import evaluate
 from anomalabel.evaluation.protocol import EvaluationRequest, plan_draws, rules_of, seeds_of, with_all_counted
+from anomalabel.finding import ModelIdentity
 
 CONFIG = """
 name: grey
@@ -121,6 +124,17 @@ def test_what_was_learnt_is_not_learnt_again(make_set, request_of, learners, blo
     assert metrics(tmp_path)["methods"] == first["methods"]
     evaluate(images, request_of(CLAP, seed=6), tmp_path, encoders=block_encoders)
     assert len(learners) == 4
+
+
+def test_another_network_behind_the_saliency_repeats_everything(
+    make_set, request_of, learners, block_encoders, tmp_path, monkeypatch
+):
+    images, builder = make_set(normal=4, abnormal=2, healthy=4), BUILDERS[EAR]
+    for weights, expected in (("a", 1), ("b", 2), ("a", 2)):
+        network = ModelIdentity(name="self-attention", weights_sha256=weights * 64)
+        monkeypatch.setitem(BUILDERS, EAR, replace(builder, networks=lambda context, network=network: (network,)))
+        evaluate(images, request_of(EAR, draws=1), tmp_path, encoders=block_encoders)
+        assert len(learners) == expected
 
 
 def test_the_report_says_what_gave_the_saliency(make_set, request_of, learners, block_encoders, tmp_path):

@@ -8,7 +8,7 @@ import shutil
 import pytest
 from pydantic import ValidationError
 
-from anomalabel.config import load_config
+from anomalabel.config import AnatomyConfig, load_config, parse_settings
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.bmad_run import CONFIGS, BmadRun, config_of, run_bmad
 from anomalabel.evaluation.datasets.bmad import BMAD_SETS, read_bmad
@@ -63,11 +63,16 @@ def test_training_lengths_and_the_published_score_reach_the_config():
     changed = config_of(BmadRun(key="brain", epochs=2, samples=50, published=True))
     assert (changed.reconstruction.training.epochs, changed.reconstruction.training.samples) == (2, 50)
     assert (changed.reconstruction.score, changed.reconstruction.healthy_level) == ("max", False)
+    errors = changed.reconstruction.errors
+    assert (errors.features, errors.cell) == (0, 1)
+    assert errors.msgms > 0
+    assert parse_settings(AnatomyConfig, changed.model_dump(), "the changed config") == changed
     kept = changed.reconstruction.model_copy(
         update={
             "training": shipped.reconstruction.training,
             "score": shipped.reconstruction.score,
             "healthy_level": shipped.reconstruction.healthy_level,
+            "errors": shipped.reconstruction.errors,
         }
     )
     assert shipped.model_copy(update={"reconstruction": kept}) == shipped

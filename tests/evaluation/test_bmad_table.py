@@ -121,7 +121,7 @@ def test_differences_of_network_and_settings_are_said(tmp_path):
     measured = {"clap": (0.6, None), "ear": (0.5, None)}
     write_result(tmp_path, "brain", measured, model="embedded", descriptions=stood_in, failed=2)
     write_result(tmp_path, "liver", measured, model="embedded", descriptions=stood_in)
-    published = {"score": "max", "healthy_level": False}
+    published = {"score": "max", "healthy_level": False, "errors": {"msgms": 1, "features": 0, "cell": 1}}
     dino = {"ear": "EAR: timm vit_small_patch16_224.dino"}
     write_result(tmp_path, "resc", measured, descriptions=dino, reconstruction=published)
     short = {**published, "training": {"epochs": 2, "samples": 50}}
@@ -140,13 +140,14 @@ def test_differences_of_network_and_settings_are_said(tmp_path):
         "training part (chest)."
     ) in notes
     assert "the score is the mean of the top 1% of the error map, not its maximum" in text
+    assert "the encoder's features are compared too; errors are means over squares of 4 pixels" in text
     assert "resc" not in text
     assert "2 images could not be evaluated (brain)." in notes
 
 
 def test_what_is_measured_as_published_needs_no_excuse(tmp_path):
     dino = {"ear": "EAR: timm vit_small_patch16_224.dino"}
-    published = {"score": "max", "healthy_level": False}
+    published = {"score": "max", "healthy_level": False, "errors": {"msgms": 1, "features": 0, "cell": 1}}
     write_result(
         tmp_path, "resc", {"clap": (0.9, None), "ear": (0.8, None)}, descriptions=dino, reconstruction=published
     )

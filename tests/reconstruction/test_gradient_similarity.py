@@ -106,7 +106,8 @@ def test_brightness_alone_is_no_difference():
 def test_parts_of_a_batch_are_what_each_image_gives_alone():
     images, restored = pair(19, 128)
     together = msgms_map(images, restored, PUBLISHED)
-    alone = torch.cat([msgms_map(one[None], other[None], PUBLISHED) for one, other in zip(images, restored)])
+    pairs = zip(images, restored, strict=True)
+    alone = torch.cat([msgms_map(one[None], other[None], PUBLISHED) for one, other in pairs])
     torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from anomalabel.errors import ConfigError
 from anomalabel.reconstruction.mosaic import hide
 
 
@@ -67,5 +68,5 @@ def test_a_mosaic_of_a_mosaic_is_the_same():
 
 
 def test_blocks_must_fit():
-    with pytest.raises(AssertionError, match="blocks of 5"):
+    with pytest.raises(ConfigError, match="blocks of 5"):
         hide(torch.zeros(1, 1, 16, 16), torch.zeros(1, 16, 16, dtype=torch.bool), 5)

@@ -39,6 +39,7 @@ from anomalabel.config.preprocessing import (
     ZScore,
 )
 from anomalabel.config.reconstruction import (
+    ErrorKinds,
     GradientSimilarity,
     Mosaic,
     ReconstructionLosses,
@@ -60,6 +61,7 @@ __all__ = [
     "DetectionRequest",
     "ElasticDeformation",
     "Equalisation",
+    "ErrorKinds",
     "ExtraMap",
     "FewShotSettings",
     "FindingSettings",

@@ -57,9 +57,9 @@ class ErrorKinds(Settings):
 
     msgms: float = Field(default=1.0, ge=0, description="edges, clap.txt eq. 3 (published)")
     features: float = Field(
-        default=0.0, ge=0, description="1 - cosine similarity of the encoder's patch features, beyond the paper"
+        default=1.0, ge=0, description="1 - cosine similarity of the encoder's patch features, beyond the paper"
     )
-    cell: int = Field(default=4, ge=1, description="errors are means over squares of this many pixels; 1: pixel by pixel")
+    cell: int = Field(default=4, ge=1, description="errors are means over squares of this many pixels")
 
     @model_validator(mode="after")
     def _something(self) -> ErrorKinds:
@@ -91,7 +91,7 @@ class ReconstructionSettings(Settings):
         default="timm:vit_small_patch16_224.dino",
         description="whose class-token attention is EAR's saliency; embedded where its weights cannot be had",
     )
-    side: int = Field(default=128, ge=32, le=1024, multiple_of=32, description="pixels of the network's square input")
+    side: int = Field(default=128, ge=64, le=1024, multiple_of=32, description="pixels of the network's square input")
     channels: tuple[int, ...] = Field(
         default=(16, 32, 64, 128, 256, 256), description="of the five encoder blocks, and of the bottom"
     )

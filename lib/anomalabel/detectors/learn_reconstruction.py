@@ -100,6 +100,21 @@ def learned_with(kind: Saliency | None) -> Callable[[BuildContext], Reconstructi
     return build
 
 
+def networks_of(kind: Saliency | None) -> Callable[[BuildContext], tuple[ModelIdentity, ...]]:
+    """The networks that a saliency comes from, told before anything is learned; None takes the config's.
+
+    Which one gives the self-attention hangs on whose weights are at hand, so that no setting tells it.
+    """
+
+    def identities(context: BuildContext) -> tuple[ModelIdentity, ...]:
+        config = with_saliency(context.config, kind)
+        saliency = config.reconstruction.saliency
+        sources = saliency_sources(saliency, context.encoders, context.prompts, config, context.seed)
+        return tuple(source.identity for source in sources.encoders)
+
+    return identities
+
+
 def identity_of(found: LearnedReconstruction) -> ModelIdentity:
     """Of a model that is in no folder: by what is in it."""
     return ModelIdentity(name="U-Net", weights_sha256=found.learned.model.weights_sha256)

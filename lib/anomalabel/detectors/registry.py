@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from anomalabel.config import AnatomyConfig, DetectionRequest, Method
+from anomalabel.config import AnatomyConfig, DetectionRequest, Method, Saliency
 from anomalabel.detectors.base import Detector
 from anomalabel.detectors.clap import ClapDetector
 from anomalabel.detectors.context import BuildContext
 from anomalabel.detectors.intensity import IntensityDetector
 from anomalabel.detectors.learn_few_shot import learned_detector
-from anomalabel.detectors.learn_reconstruction import learned_with, reads_texts
+from anomalabel.detectors.learn_reconstruction import learned_with, networks_of, reads_texts
 from anomalabel.detectors.normal_bank import NormalBankDetector
 from anomalabel.errors import ConfigError
-from anomalabel.finding import PromptTexts
+from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.prompts.ontology import Ontology
 from anomalabel.prompts.render import render_prompts
 from anomalabel.prompts.templates import few_shot_prompts
@@ -29,12 +29,14 @@ class MethodBuilder:
         needs_healthy: whether it learns from `BuildContext.healthy`, at least one image.
         uses_prompts: whether its answers depend on `BuildContext.prompts`.
         calibrates: whether its detectors are `CalibratedDetector`s, whose own thresholds count.
+        networks: tells whose answers the method's hang on besides the encoders', None where there are no others.
     """
 
     build: Callable[[BuildContext], Detector]
     needs_healthy: bool = False
     uses_prompts: bool = False
     calibrates: bool = False
+    networks: Callable[[BuildContext], tuple[ModelIdentity, ...]] | None = None
 
 
 def texts_of(method: Method, config: AnatomyConfig, request: DetectionRequest | None = None) -> PromptTexts:
@@ -86,15 +88,19 @@ def _build_normal_bank(context: BuildContext) -> Detector:
     return NormalBankDetector(encoder, context.healthy, context.config, context.seed, context.features)
 
 
+def _reconstruction(kind: Saliency | None, uses_prompts: bool) -> MethodBuilder:
+    return MethodBuilder(learned_with(kind), True, uses_prompts, calibrates=True, networks=networks_of(kind))
+
+
 BUILDERS: Mapping[Method, MethodBuilder] = {
     "clap": MethodBuilder(_build_clap, uses_prompts=True),
     "plp": MethodBuilder(_build_plp, uses_prompts=True),
     "intensity": MethodBuilder(_build_intensity),
     "normal_bank": MethodBuilder(_build_normal_bank, needs_healthy=True),
     "few_shot": MethodBuilder(learned_detector, needs_healthy=True, uses_prompts=True, calibrates=True),
-    "reconstruction": MethodBuilder(learned_with(None), needs_healthy=True, uses_prompts=True, calibrates=True),
-    "reconstruction_none": MethodBuilder(learned_with("none"), needs_healthy=True, calibrates=True),
-    "reconstruction_ear": MethodBuilder(learned_with("ear"), needs_healthy=True, calibrates=True),
-    "reconstruction_plp": MethodBuilder(learned_with("plp"), needs_healthy=True, uses_prompts=True, calibrates=True),
-    "reconstruction_clap": MethodBuilder(learned_with("clap"), needs_healthy=True, uses_prompts=True, calibrates=True),
+    "reconstruction": _reconstruction(None, uses_prompts=True),
+    "reconstruction_none": _reconstruction("none", uses_prompts=False),
+    "reconstruction_ear": _reconstruction("ear", uses_prompts=False),
+    "reconstruction_plp": _reconstruction("plp", uses_prompts=True),
+    "reconstruction_clap": _reconstruction("clap", uses_prompts=True),
 }

@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from anomalabel.config import ReconstructionSettings, describe_validation
+from anomalabel.config import describe_validation
 from anomalabel.errors import ConfigError
 from anomalabel.evaluation.datasets.bmad import BMAD_SETS
 from anomalabel.evaluation.evaluate import METRICS_FILE
@@ -35,8 +35,26 @@ class MeasuredMethod(_Read):
     description: str = ""
 
 
+class _Training(_Read):
+    epochs: int
+    samples: int
+
+
+class _Errors(_Read):
+    features: float
+    cell: int
+
+
+class _Reconstruction(_Read):
+    training: _Training
+    errors: _Errors
+    healthy_level: bool
+    score: str
+    score_share: float
+
+
 class _Config(_Read):
-    reconstruction: ReconstructionSettings
+    reconstruction: _Reconstruction
 
 
 class _Set(_Read):

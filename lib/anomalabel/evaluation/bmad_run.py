@@ -11,6 +11,7 @@ from anomalabel.config import (
     EMBEDDED,
     AnatomyConfig,
     CtWindow,
+    ErrorKinds,
     ReconstructionSettings,
     Saliency,
     Settings,
@@ -111,5 +112,5 @@ def _settings(settings: ReconstructionSettings, request: BmadRun) -> Reconstruct
     lengths = {name: value for name in ("epochs", "samples") if (value := getattr(request, name)) is not None}
     changed: dict[str, object] = {"training": settings.training.model_copy(update=lengths)}
     if request.published:
-        changed |= {"score": "max", "healthy_level": False}
+        changed |= {"score": "max", "healthy_level": False, "errors": ErrorKinds(msgms=1.0, features=0.0, cell=1)}
     return settings.model_copy(update=changed)

@@ -131,6 +131,10 @@ def _differences(result: MeasuredSet) -> str:
         found.append(f"{trained}, not {EPOCHS} of {SAMPLES}")
     if settings.score != "max":
         found.append(f"the score is the mean of the top {settings.score_share:.0%} of the error map, not its maximum")
+    if settings.errors.features > 0:
+        found.append("the encoder's features are compared too")
+    if settings.errors.cell > 1:
+        found.append(f"errors are means over squares of {settings.errors.cell} pixels")
     if settings.healthy_level:
         found.append("errors are told in standard deviations of healthy ones")
     if not result.protocol.all_shots:

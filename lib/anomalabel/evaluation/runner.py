@@ -295,10 +295,15 @@ class MethodRunner:
                 "weights": self.identity.model_dump_json(),
                 "prompts": prompts,
                 "learned_before": learned_before(self.method, config.few_shot),
+                "networks": [network.model_dump_json() for network in self._networks()],
                 "seed": self._request.seed,
                 "device": self._request.device,
             }
         )
+
+    def _networks(self) -> tuple[ModelIdentity, ...]:
+        networks = BUILDERS[self.method].networks
+        return networks(self._context) if networks else ()
 
     def _learnt_key(self, learnt: Sequence[EvaluationCase], seed: int) -> dict[str, str | int]:
         """What decides a detector besides the fingerprint; the images in one hash, as there may be thousands."""

@@ -142,7 +142,7 @@ def _train(
         watch("writing the model", 0, 1)
         history = learned.history
         tensors = to_tensors(learned.model, learned.calibration)
-        model = write_model_folder(folder, model, tensors, lambda path: draw_curves(history, path))
+        model = write_model_folder(folder, model, tensors, lambda path: draw_curves(history, path, smoothing=0.0))
         remove_checkpoints(folder / CHECKPOINTS)
     return training_report(folder, processes.share(model), chosen.healthy.left_out)
 

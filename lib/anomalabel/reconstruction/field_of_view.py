@@ -1,4 +1,4 @@
-"""What of a picture a scanner saw: an ultrasound's sector or what an X-ray's collimation leaves, without the black around.
+"""What of a picture a scanner saw: an ultrasound's sector, an X-ray within its collimation; not the black around.
 
 A field of view is convex, so it is the convex hull of what is lit: cysts, and shadows that reach the lower border,
 are anatomy and stay inside as long as something lit reaches as deep on either side of them. Following the black from
@@ -32,13 +32,13 @@ KEPT_SHARE = 0.03
 """Lit parts of at least this share of the largest one are seen by the scanner, smaller islands burnt in."""
 
 LEAST_SHARE = 0.25
-"""A field of view smaller than this share of the picture is not believed."""
+"""A field of view smaller than this share of what is seen is not believed."""
 
 
 def field_of_view(image: FloatArray, seen: Mask) -> Mask:
     """Which pixels show anything, without the black around them and what is burnt into it.
 
-    A result of less than a quarter of the picture is taken for a dark picture, not for a small field of view: then all
+    A result of less than a quarter of what is seen is taken for a dark picture, not for a small field of view: then all
     that is seen is inside.
 
     Args:
@@ -55,11 +55,11 @@ def field_of_view(image: FloatArray, seen: Mask) -> Mask:
     bright = seen & (image > black)
     around = uniform_filter(bright.astype(np.float32), _odd_width(NEIGHBOURHOOD_SHARE, image), mode="nearest")
     inside: Mask = _hull(_large_parts(around > LIT_SHARE, _odd_width(THIN_SHARE, image)) & bright) & seen
-    return inside if np.count_nonzero(inside) >= LEAST_SHARE * image.size else seen.copy()
+    return inside if np.count_nonzero(inside) >= LEAST_SHARE * np.count_nonzero(seen) else seen.copy()
 
 
 def _large_parts(lit: Mask, thin: int) -> Mask:
-    """Parts that remain large when all that is thinner is cut off, grown back; beyond the border the picture goes on."""
+    """Parts that remain large when all that is thinner is cut off, grown back; the border is no edge."""
     cut = minimum_filter(lit.view(np.uint8), thin, mode="nearest")
     labels = cc3d.connected_components(cut, connectivity=8)
     sizes = cc3d.statistics(labels)["voxel_counts"]

@@ -36,25 +36,22 @@ def msgms_map(images: Tensor, restored: Tensor, settings: GradientSimilarity) ->
     images, restored = images.to(exact), restored.to(exact)
     learning = torch.is_grad_enabled() and (images.requires_grad or restored.requires_grad)
     whole_batch = learning or images.device.type != "cpu"
-    constant = PREWITT_DIVISOR**2 * settings.constant
-    size = images.shape[-2:]
-    at_once = len(images) if whole_batch else _images_at_once(size)
+    size, constant = images.shape[-2:], PREWITT_DIVISOR**2 * settings.constant
+    at_once = _images_at_once(images, whole_batch)
     total = _in_parts(images, restored, constant, at_once)
     for _ in range(settings.scales - 1):
         images, restored = _halved(images), _halved(restored)
-        level = _in_parts(
-            images, restored, constant, len(images) if whole_batch else _images_at_once(images.shape[-2:])
-        )
+        level = _in_parts(images, restored, constant, _images_at_once(images, whole_batch))
         for start in range(0, len(level), at_once):
-            part = total[start : start + at_once]
-            part += functional.interpolate(
-                level[start : start + at_once], size=size, mode="bilinear", align_corners=False
-            )
+            few, part = level[start : start + at_once], total[start : start + at_once]
+            part += functional.interpolate(few, size=size, mode="bilinear", align_corners=False)
     return total
 
 
-def _images_at_once(size: torch.Size) -> int:
-    return max(PIXELS_AT_ONCE // size.numel(), 1)
+def _images_at_once(images: Tensor, whole_batch: bool) -> int:
+    if whole_batch:
+        return len(images)
+    return max(PIXELS_AT_ONCE // images.shape[-2:].numel(), 1)
 
 
 def _in_parts(images: Tensor, restored: Tensor, constant: float, at_once: int) -> Tensor:

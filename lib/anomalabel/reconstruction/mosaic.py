@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from anomalabel.errors import ConfigError
+
 
 def hide(images: Tensor, regions: Tensor, block: int) -> Tensor:
     """The means of square blocks inside the regions, the images elsewhere.
@@ -17,10 +19,16 @@ def hide(images: Tensor, regions: Tensor, block: int) -> Tensor:
 
     Returns:
         (N, 1, side, side) of the images' type.
+
+    Raises:
+        ConfigError: the side is no multiple of the block.
     """
     count, _, side, _ = images.shape
     across = side // block
-    assert across * block == side, f"a side of {side} pixels holds no whole number of blocks of {block}"
+    if across * block != side:
+        raise ConfigError(
+            f"A side of {side} pixels holds no whole number of blocks of {block}.", "Choose other blocks."
+        )
     means = functional.avg_pool2d(images.to(torch.promote_types(images.dtype, torch.float32)), block)
     if not images.is_floating_point():
         means = means.round()

@@ -7,7 +7,7 @@ import torch.nn.functional as functional
 from torch import Tensor
 
 FLAT = 1e-5
-"""A saliency that varies less than this share of its largest value is constant: the rest is interpolation's rounding."""
+"""A saliency that varies less than this share of its largest value is constant; the rest is rounding."""
 
 
 def suspected_regions(saliency: Tensor, inside: Tensor, threshold_sd: float) -> Tensor:

@@ -16,8 +16,8 @@ from anomalabel.training.checkpoint import HistoryEntry
 SMOOTHING = 0.97
 
 
-def draw_curves(history: Sequence[HistoryEntry], path: Path) -> None:
-    """One panel per phase, one smoothed line per loss, as PNG."""
+def draw_curves(history: Sequence[HistoryEntry], path: Path, smoothing: float = SMOOTHING) -> None:
+    """One panel per phase, one line per loss, as PNG; each point is mixed with those before it, 0 = not at all."""
     phases = list(dict.fromkeys(phase for phase, _, _ in history))
     figure, panels = pyplot.subplots(1, max(len(phases), 1), figsize=(5 * max(len(phases), 1), 4), squeeze=False)
     for panel, phase in zip(panels[0], phases, strict=False):
@@ -26,7 +26,7 @@ def draw_curves(history: Sequence[HistoryEntry], path: Path) -> None:
             if name == phase:
                 for loss, value in losses.items():
                     before = lines[loss][-1][1] if lines[loss] else value
-                    lines[loss].append((step, SMOOTHING * before + (1 - SMOOTHING) * value))
+                    lines[loss].append((step, smoothing * before + (1 - smoothing) * value))
         for loss, points in lines.items():
             panel.plot(*zip(*points, strict=True), label=loss)
         panel.set(title=phase, xlabel="step", ylabel="loss")
