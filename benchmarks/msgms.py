@@ -2,10 +2,10 @@
 
     python benchmarks/msgms.py [--images 16] [--side 256] [--repeats 20] [--threads 1]
 
-Pictures are random, restored ones differ from them by noise. All are timed in turn, the fastest of the repetitions counts,
-and with one thread its processor time, so that other work on the machine disturbs little. The per-image code runs in float64 with scikit-image's
-Prewitt filter, block means and resizing, one image and one scale after another. Also told: hiding the region, finding
-it, and the loss with its way back, which training pays for.
+Pictures are random, restored ones differ from them by noise. All are timed in turn, the fastest of the repetitions
+counts, and with one thread its processor time, so that other work on the machine disturbs little. The per-image code
+runs in float64 with scikit-image's Prewitt filter, block means and resizing, one image and one scale after another.
+Also told: hiding the region, finding it, and the loss with its way back, which training pays for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def _one_map(image: np.ndarray, restored: np.ndarray, similarity: GradientSimila
         both = first**2 + second**2 + similarity.constant
         scale = 1 - (2 * first * second + similarity.constant) / both
         # Bilinear; the outermost pixels are repeated beyond the border, as align_corners=False does.
-        total += resize(scale, shape, order=1, mode="edge", anti_aliasing=False)
+        total += scale if scale.shape == shape else resize(scale, shape, order=1, mode="edge", anti_aliasing=False)
         image, restored = (downscale_local_mean(one, (2, 2)) for one in (image, restored))
     return total
 
