@@ -108,7 +108,7 @@ def test_a_set_is_run_and_stands_in_the_table(bmad, contexts, chest, tmp_path, t
     assert measured == ["CLAP,", "measured", "-", "-", "-", "-", "100.00", "±", "0.00", "-", "-"]
     assert "3 epochs of 7 samples, not 20 of 3000" in shown.out
     assert f"measured with {tiny_clip_folder} (chest)" in shown.out
-    assert "EAR differs in the encoder: published with DINO, measured with saliency of nobody (chest)." in shown.out
+    assert "EAR differs in the encoder: published with DINO; measured: saliency of nobody (chest)." in shown.out
     marked = bmad("table", out, "--markdown").out.splitlines()
     assert marked[0].startswith("| Method | BraTS2021 |")
     assert "| EAR, measured | - | - | - | - | 100.00 ± 0.00 | - | - |" in marked

@@ -192,7 +192,8 @@ def test_another_methods_model_is_refused(train, pipeline, sick, request_of, tmp
     train()
     model, tensors = read_model_folder(tmp_path / "model")
     write_model_folder(tmp_path / "model", model.model_copy(update={"method": "reconstruction"}), tensors)
-    with pytest.raises(ModelError, match="trained by the method reconstruction"):
+    refusal = r"trained by the method reconstruction, not by few_shot\. Ask with --method reconstruction"
+    with pytest.raises(ModelError, match=refusal):
         pipeline.detect(sick, request_of())
 
 

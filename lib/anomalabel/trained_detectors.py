@@ -120,7 +120,13 @@ LOADERS: Mapping[str, Callable[[TrainedModel, Mapping[str, Tensor], NamedEncoder
 
 
 def _require_fit(request: DetectionRequest, model: TrainedModel) -> None:
-    """Raise ConfigError where a request asks for another config, or for texts."""
+    """Raise ModelError where a model is of another method than a request asks for, ConfigError where the request asks
+    for another config, or for texts."""
+    if request.method != model.method:
+        raise ModelError(
+            f"The model in {request.backbone} was trained by the method {model.method}, not by {request.method}.",
+            f"Ask with --method {model.method}, or give the folder of a {request.method} model.",
+        )
     if request.config != model.config.name and load_config(request.config).name != model.config.name:
         raise ConfigError(
             f"The model in {request.backbone} was trained for {model.config.name}, the request is about "

@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
 import pytest
 
+from anomalabel.backbones import load_self_attention
 from anomalabel.backbones.encoders import GivenEncoders
-from anomalabel.config import ForegroundSettings, Method, PreprocessingSettings, load_config
-from anomalabel.detectors.base import CalibratedDetector, PreparedImage, no_progress
+from anomalabel.config import (
+    AttentionSettings,
+    ForegroundSettings,
+    Method,
+    PreprocessingSettings,
+    ReconstructionSettings,
+    load_config,
+)
+from anomalabel.detectors.base import (
+    CalibratedDetector,
+    DescribedDetector,
+    PreparedImage,
+    ShowingDetector,
+    no_progress,
+)
 from anomalabel.detectors.context import BuildContext
-from anomalabel.detectors.registry import BUILDERS, build_detector
+from anomalabel.detectors.registry import BUILDERS, build_detector, texts_of
+from anomalabel.detectors.showing import SHOWN_BY
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.finding import PromptTexts
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
 
 PROMPTS = PromptTexts(positive=("tumor",), negative=("normal brain",))
+BRIEF = ReconstructionSettings.model_validate(
+    {
+        "side": 64,
+        "channels": (4,) * 6,
+        "mosaic": {"blocks": (16,)},
+        "training": {"epochs": 1, "samples": 8, "batch_size": 4},
+    }
+)
+"""A training of seconds."""
 
 
 def image(seed: int) -> PreparedImage:
@@ -29,7 +54,8 @@ def image(seed: int) -> PreparedImage:
 @pytest.fixture
 def context(tiny_clip) -> BuildContext:
     preprocessing = PreprocessingSettings(foreground=ForegroundSettings(enabled=False))
-    config = load_config("brain_mri").model_copy(update={"preprocessing": preprocessing})
+    changed = {"preprocessing": preprocessing, "reconstruction": BRIEF, "attention": AttentionSettings(steps=2)}
+    config = load_config("brain_mri").model_copy(update=changed)
     return BuildContext(config, PROMPTS, GivenEncoders(tiny_clip), tuple(image(seed) for seed in range(3)), seed=5)
 
 
@@ -38,7 +64,10 @@ def test_the_table_holds_every_method():
 
 
 @pytest.mark.parametrize("method", get_args(Method))
-def test_every_method_answers_on_the_images_grid(context, method):
+def test_every_method_answers_on_the_images_grid(context, method, monkeypatch):
+    monkeypatch.setattr(load_self_attention, "find_timm_weights", lambda network: None)
+    if method.startswith("reconstruction"):
+        context = replace(context, healthy=tuple(image(seed) for seed in range(8)))
     detector = build_detector(method, context)
     test = image(9)
     detection = detector.detect(test.prepared, test.affine_ras, test.positions, no_progress)
@@ -49,7 +78,35 @@ def test_every_method_answers_on_the_images_grid(context, method):
     assert (detection.prompt_specificity is not None) == (method in {"clap", "plp"})
     assert (detection.pixel_threshold is not None) == isinstance(detector, CalibratedDetector)
     assert isinstance(detector, CalibratedDetector) == BUILDERS[method].calibrates
-    assert detector.identity.name == {"intensity": "none", "few_shot": "few_shot on tiny"}.get(method, "tiny")
+    names = {"intensity": "none", "few_shot": "few_shot on tiny"} | dict.fromkeys(SHOWN_BY, "U-Net")
+    assert detector.identity.name == names.get(method, "tiny")
+    assert (detector.shows if isinstance(detector, ShowingDetector) else frozenset()) == SHOWN_BY.get(method, frozenset())
+    assert isinstance(detector, DescribedDetector) == method.startswith("reconstruction")
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_methods_that_use_texts_get_some(method):
+    config = load_config("brain_mri")
+    assert bool(texts_of(method, config).positive) is BUILDERS[method].uses_prompts
+    silent = config.model_copy(update={"reconstruction": ReconstructionSettings(saliency="ear")})
+    assert bool(texts_of("reconstruction", silent).positive) is False
+
+
+@pytest.mark.parametrize(
+    ("method", "names"),
+    [
+        ("reconstruction", ["attention of tiny for 'tumor'", "attention of tiny for 'normal brain'"]),
+        ("reconstruction_none", []),
+        ("reconstruction_ear", ["mean self-attention of tiny"]),
+        ("reconstruction_plp", ["attention of tiny for 'tumor'"]),
+        ("reconstruction_clap", ["attention of tiny for 'tumor'", "attention of tiny for 'normal brain'"]),
+    ],
+)
+def test_the_networks_of_a_saliency_are_told_before_anything_is_learned(context, method, names, monkeypatch):
+    monkeypatch.setattr(load_self_attention, "find_timm_weights", lambda network: None)
+    told = BUILDERS[method].networks(replace(context, healthy=()))
+    assert [identity.name for identity in told] == names
+    assert len({identity.weights_sha256 for identity in told}) == len(names)
 
 
 def test_clap_and_plp_differ_as_methods(context):

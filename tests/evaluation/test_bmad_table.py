@@ -132,7 +132,7 @@ def test_differences_of_network_and_settings_are_said(tmp_path):
         "PLP and CLAP differ in the encoder: published with BiomedCLIP, measured with embedded (brain, liver)." in notes
     )
     assert (
-        "EAR differs in the encoder: published with DINO, measured with EAR: embedded (no weights of "
+        "EAR differs in the encoder: published with DINO; measured: EAR: embedded (no weights of "
         "timm:vit_small_patch16_224.dino at hand) (brain, liver)."
     ) in notes
     assert (

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from anomalabel.errors import ConfigError
-from anomalabel.learning.odd_ones import ImageFacts, image_vectors, odd_ones
+from anomalabel.learning.odd_ones import ImageFacts, image_means, image_vectors, odd_ones
 from anomalabel.localization.patch_features import SlicePatches
 from anomalabel.preprocessing.framing import SquareFrame
 
@@ -109,7 +109,9 @@ def test_a_vector_is_the_mean_over_what_was_seen():
     coarse[:, 0, 0] = (5, 7)
     zero = slice_of([np.zeros((1, 4, 4)), np.zeros((2, 2, 2))], seen)
     one = slice_of([fine, coarse], seen)
-    vectors = image_vectors([[zero], [one], [one, zero]])
+    means = [image_means(slices) for slices in ([zero], [one], [one, zero])]
+    assert [[level.tolist() for level in image] for image in means] == [[[0], [0, 0]], [[2], [5, 7]], [[1], [2.5, 3.5]]]
+    vectors = image_vectors(means)
     # Means 0, 2, 1 and (0, 0), (5, 7), (2.5, 3.5); about their medians, over the median squared deviation.
     fine_part, coarse_part = np.array([-1, 1, 0]), np.array([[-2.5, -3.5], [2.5, 3.5], [0, 0]])
     np.testing.assert_allclose(vectors[:, 0], fine_part / 1)
@@ -123,7 +125,7 @@ def test_levels_count_alike_whatever_their_scale_and_channels():
         [slice_of([1e4 * generator.standard_normal((3, 2, 2)), 1e-3 * generator.standard_normal((300, 2, 2))], seen)]
         for _ in range(30)
     ]
-    vectors = image_vectors(images)
+    vectors = image_vectors([image_means(one) for one in images])
     spread = [(vectors[:, part] ** 2).sum(1).mean() for part in (slice(0, 3), slice(3, 303))]
     assert 0.3 < spread[0] / spread[1] < 3
 
@@ -131,4 +133,5 @@ def test_levels_count_alike_whatever_their_scale_and_channels():
 def test_a_slice_without_body_counts_whole():
     unseen = slice_of([np.arange(4.0).reshape(1, 2, 2)], np.zeros((2, 2), dtype=bool))
     zero = slice_of([np.zeros((1, 2, 2))], np.ones((2, 2), dtype=bool))
-    assert np.ptp(image_vectors([[unseen], [zero], [zero]])[:, 0]) > 0
+    assert image_means([unseen])[0].tolist() == [1.5]
+    assert np.ptp(image_vectors([image_means([one]) for one in (unseen, zero, zero)])[:, 0]) > 0

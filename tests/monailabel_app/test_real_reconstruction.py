@@ -2,7 +2,6 @@
 
 import io
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -124,17 +123,17 @@ def test_a_cancelled_training_changes_nothing_and_the_same_request_goes_on_from_
 ) -> None:
     url = running_server.url
     before = infer(url, planted, tmp_path)[0]["model"]["weights_sha256"]
-    reached = []
-    for least in (3, 6):
+    first_seen = []
+    for least in (8, 9):
         train(url, epochs=500, seed=1)
         wait_for(lambda: status_of(url)["stage"] == "training" and status_of(url)["done"] > 0, PATIENCE_S)
-        reached.append(status_of(url)["done"])
+        first_seen.append(status_of(url)["done"])
         wait_for(lambda least=least: status_of(url)["done"] >= least, PATIENCE_S)
         running = status_of(url)
         assert running["total"] == 500
         assert running["seconds_left"] > 0
         assert requests.delete(f"{url}/train/", timeout=30).status_code == 200
         assert ended(url)["status"] == "STOPPED"
-    # An epoch has one step here, and each ends with a checkpoint.
-    assert reached[0] < 3 <= reached[1]
+    # An epoch has one step here and ends with a checkpoint, the last one not if it was cancelled before.
+    assert first_seen[0] < 7 <= first_seen[1]
     assert infer(url, planted, tmp_path)[0]["model"]["weights_sha256"] == before

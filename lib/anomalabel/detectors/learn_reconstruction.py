@@ -56,7 +56,7 @@ def learn_reconstruction(
         context: its healthy images in the random order in which they were drawn: the last ones are held out.
         watch: told what is done; may raise Cancelled.
         checkpoints: folder to go on from after an interruption, None for none.
-        fingerprint: all that decides what is learned, as text.
+        fingerprint: all that decides what is learned, as text, but for whose saliency it is.
 
     Raises:
         ConfigError: too few healthy images, or settings that do not fit each other.
@@ -74,7 +74,8 @@ def learn_reconstruction(
     sources = [partial(_cuts_of_healthy, context, number) for number in range(len(context.healthy))]
     material = gather_material(sources, saliency, config, context.features, watch)
     device = own_device(encoders.device)
-    learned = learn_model(material, config, encode, context.seed, device, watch, checkpoints, fingerprint)
+    told = "\n".join((fingerprint, *(source.identity.model_dump_json() for source in saliency.encoders)))
+    learned = learn_model(material, config, encode, context.seed, device, watch, checkpoints, told)
     return LearnedReconstruction(learned, saliency, config)
 
 

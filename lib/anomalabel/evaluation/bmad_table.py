@@ -114,7 +114,7 @@ def _about_networks(measured: Mapping[str, MeasuredSet]) -> Iterable[str]:
         network = description.partition(" (")[0]
         if ear.network.lower() not in network.lower():
             instead = description.rstrip(".") or "a network that the results do not name"
-            yield f"EAR differs in the encoder: published with {ear.network}, measured with {instead} ({keys})."
+            yield f"EAR differs in the encoder: published with {ear.network}; measured: {instead} ({keys})."
 
 
 def _about_settings(measured: Mapping[str, MeasuredSet]) -> Iterable[str]:

@@ -59,23 +59,25 @@ def write_reconstruction_panel(
     panels = iter(figure.subplots(1, count, squeeze=False)[0])
     aspect = row_mm / column_mm
     title = "image" if position.plane == "image" else f"image, {position.plane} {position.index}"
-    _draw_grey(next(panels), image, title, aspect)
+    draw_grey(next(panels), image, title, aspect)
     if "saliency" in shown:
         deviations = seen.config.reconstruction.mosaic.threshold_sd
-        _draw_saliency(next(panels), image, shown["saliency"], deviations, aspect)
+        draw_saliency(next(panels), image, shown["saliency"], deviations, aspect)
     if "reconstruction" in shown:
-        _draw_grey(next(panels), shown["reconstruction"], "healthy, as the model believes", aspect)
-    _draw_error(next(panels), seen.volume, anomaly_map, report, position, aspect)
+        draw_grey(next(panels), shown["reconstruction"], "healthy, as the model believes", aspect)
+    draw_error(next(panels), seen.volume, anomaly_map, report, position, aspect)
     finish(figure, report, path)
 
 
-def _draw_grey(axes: Axes, image: FloatArray, title: str, aspect: float) -> None:
+def draw_grey(axes: Axes, image: FloatArray, title: str, aspect: float) -> None:
+    """Draw a slice (H, W) in [0, 1]; `aspect` is a pixel's height over its width."""
     _titled(axes, title)
     axes.imshow(image, cmap="gray", vmin=0, vmax=1, aspect=aspect)
 
 
-def _draw_saliency(axes: Axes, image: FloatArray, saliency: FloatArray, deviations: float, aspect: float) -> None:
-    _draw_grey(axes, image, "saliency; outlined: hidden from the model", aspect)
+def draw_saliency(axes: Axes, image: FloatArray, saliency: FloatArray, deviations: float, aspect: float) -> None:
+    """Draw saliency (H, W) over a slice; what lies `deviations` sd above its mean is outlined (clap.txt eq. 2)."""
+    draw_grey(axes, image, "saliency; outlined: hidden from the model", aspect)
     if not np.isfinite(saliency).any():
         return
     axes.imshow(np.ma.masked_invalid(saliency), cmap=SALIENCY_COLOURS, alpha=SALIENCY_OPACITY, aspect=aspect)
@@ -84,10 +86,10 @@ def _draw_saliency(axes: Axes, image: FloatArray, saliency: FloatArray, deviatio
         axes.contour(hidden, levels=[0.5], colors=OUTLINE, linewidths=1.2)
 
 
-def _draw_error(
+def draw_error(
     axes: Axes, volume: Volume, anomaly_map: FloatArray, report: FindingsReport, position: SlicePosition, aspect: float
 ) -> None:
-    """All of the map; calibrated colours start at the healthy mean and are the same for all images."""
+    """Draw a slice of the map (Z, Y, X), all of it; calibrated colours start at the healthy mean, the same for all."""
     _titled(axes, f"error; boxes: findings, above {report.threshold.value:.2g}")
     values = extract_slice(anomaly_map, volume.affine_ras, position)
     lowest = 0.0 if report.calibrated else report.heatmap.min

@@ -145,6 +145,7 @@ def without_odd_ones(
 
 def every_healthy(
     paths: Sequence[Path],
+    fewest: int,
     seed: int,
     abnormal: frozenset[str],
     read: Callable[[Path], object],
@@ -156,17 +157,20 @@ def every_healthy(
     Unlike the rest is who is so among all; that is asked once, since there is always an outermost one.
 
     Args: see `choose_healthy` and `without_odd_ones`.
+        fewest: that must be left, at least 1.
 
     Raises:
-        ConfigError: two kinds of image are equally common.
+        ConfigError: fewer are left, which says why, or two kinds of image are equally common.
     """
     ranked, left_out = _ranked(paths, seed, abnormal, progress)
     usable = _filled(HealthySet((), tuple(left_out), tuple(ranked)), 0, len(ranked), read)
-    if not usable.images:
-        return usable, OddReport((), ())
+    if len(usable.images) < fewest:
+        raise _too_few_of_all(len(usable.images), fewest, usable.left_out)
     report = odd_ones(*look(usable.chosen))
     kept = tuple(image for number, image in enumerate(usable.images) if number not in report.numbers)
     told = tuple(LeftOut(usable.images[one.number].path, one.reason) for one in report.odd)
+    if len(kept) < fewest:
+        raise _too_few_of_all(len(kept), fewest, usable.left_out + told)
     return HealthySet(kept, usable.left_out + told), report
 
 
@@ -256,11 +260,19 @@ def is_named(path: Path, names: frozenset[str]) -> bool:
 
 
 def _too_few(count: int, shots: int, left_out: Sequence[LeftOut]) -> ConfigError:
-    cause = f"{count} healthy {'image' if count == 1 else 'images'} can be learned from, and {shots} shots are wanted."
+    # One is nothing to learn from and be judged by.
+    ask = f"Ask for at most {count} shots, or give" if count > 1 else "Give"
+    return ConfigError(_cause(count, f"{shots} shots are wanted", left_out), f"{ask} more healthy images.")
+
+
+def _too_few_of_all(count: int, fewest: int, left_out: Sequence[LeftOut]) -> ConfigError:
+    return ConfigError(_cause(count, f"at least {fewest} are needed", left_out), "Give more healthy images.")
+
+
+def _cause(count: int, needed: str, left_out: Sequence[LeftOut]) -> str:
+    cause = f"{count} healthy {'image' if count == 1 else 'images'} can be learned from, and {needed}."
     if left_out:
         named = "; ".join(str(one).rstrip(".") for one in left_out[:NAMED])
         more = f"; and {len(left_out) - NAMED} more" if len(left_out) > NAMED else ""
         cause += f" Left out: {named}{more}."
-    # One is nothing to learn from and be judged by.
-    ask = f"Ask for at most {count} shots, or give" if count > 1 else "Give"
-    return ConfigError(cause, f"{ask} more healthy images.")
+    return cause

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,7 @@ from anomalabel.pipeline import HealthyFiles, prepare_image
 from anomalabel.reconstruction.stored import to_tensors
 from anomalabel.training.curves import draw_curves
 from anomalabel.training.few_shot.fit import Watch
-from anomalabel.training.reconstruction.material import held_out_count
+from anomalabel.training.reconstruction.material import FEWEST_IMAGES, held_out_count
 from anomalabel.training.reconstruction.processes import Processes
 from anomalabel.training.reconstruction.state import remove_checkpoints
 
@@ -168,10 +169,9 @@ def _choose(
     watch: Watch,
 ) -> Chosen:
     """All usable images in a random order that hangs on their content, without those that are unlike the rest."""
-    usable = _UsableImages(config, encoders, watch)
-    chosen, odd = every_healthy(
-        healthy, seed, abnormal, usable.read, usable.look, lambda done, total: watch("hashing images", done, total)
-    )
+    usable = _UsableImages(config, encoders, len(healthy), watch)
+    hashing = partial(watch, "hashing images")
+    chosen, odd = every_healthy(healthy, FEWEST_IMAGES, seed, abnormal, usable.read, usable.look, hashing)
     return Chosen(chosen, odd.untold)
 
 
@@ -179,15 +179,15 @@ class _UsableImages:
     """Reads images once each, and keeps of them only what tells odd ones from the others: thousands do not fit into
     memory together."""
 
-    def __init__(self, config: AnatomyConfig, encoders: TrainableEncoders, watch: Watch) -> None:
+    def __init__(self, config: AnatomyConfig, encoders: TrainableEncoders, count: int, watch: Watch) -> None:
         self._config, self._encoder, self._watch = config, encoders.patch_encoder(), watch
+        self._asked, self._count = 0, count
         self._means: dict[Path, LevelMeans] = {}
         self._facts: dict[Path, ImageFacts] = {}
 
     def read(self, path: Path) -> None:
-        if path in self._means:
-            return
-        self._watch("reading healthy images", len(self._means), 0)
+        self._watch("reading healthy images", self._asked, self._count)
+        self._asked += 1
         volume = read_volume(path)
         shot = shot_of(prepare_image(volume, self._config), self._encoder, self._config, None)
         depth, rows, columns = volume.shape

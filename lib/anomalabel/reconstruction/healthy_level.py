@@ -34,6 +34,10 @@ class HealthyLevel:
         """Errors (N, cells, cells) in standard deviations above the mean at their place."""
         return (errors - self.mean) / self.deviation
 
+    def to(self, device: torch.device) -> HealthyLevel:
+        """On a device."""
+        return HealthyLevel(self.mean.to(device), self.deviation.to(device))
+
 
 @dataclass(frozen=True)
 class ErrorSums:

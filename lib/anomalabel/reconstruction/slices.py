@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -66,6 +66,8 @@ def restorable_slice(
     Args:
         saliency: (rows, columns) over the square that frames the slice.
     """
+    # Slices of a volume are views in display orientation; products with a view turned around take ten times as long.
+    cut = replace(cut, scaled=np.ascontiguousarray(cut.scaled), seen=np.ascontiguousarray(cut.seen))
     framed = cut.framed(settings.side, preprocessing)
     shown = cut.seen if preprocessing.foreground.enabled else field_of_view(cut.scaled, cut.seen)
     share = framed.body if shown is cut.seen else framed.frame.to_model(shown.astype(np.float32))
@@ -78,15 +80,3 @@ def batch_of(slices: Sequence[RestorableSlice], threshold_sd: float, device: tor
     inside = torch.from_numpy(np.stack([one.inside for one in slices])).to(device)
     saliency = torch.from_numpy(np.stack([one.saliency for one in slices])).to(device)
     return SliceBatch(images, inside, suspected_regions(saliency, inside, threshold_sd))
-
-
-def in_batches(slices: Iterable[RestorableSlice], size: int) -> Iterable[list[RestorableSlice]]:
-    """`size` slices at a time, the last ones fewer."""
-    waiting: list[RestorableSlice] = []
-    for one in slices:
-        waiting.append(one)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting

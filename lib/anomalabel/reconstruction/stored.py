@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from textwrap import shorten
 
 import torch
 from torch import Tensor
@@ -16,6 +17,9 @@ from anomalabel.reconstruction.model import Encode, ReconstructionModel, kinds_o
 from anomalabel.reconstruction.network import build_unet
 
 NETWORK, LEVEL, SCORES = "network.", "level.", "healthy_scores"
+
+SHOWN = 200
+"""Characters of an error that may name hundreds of tensors."""
 
 
 def to_tensors(model: ReconstructionModel, calibration: Calibration) -> dict[str, Tensor]:
@@ -53,7 +57,7 @@ def from_tensors(
         calibration = Calibration.from_thresholds(description.thresholds, tensors[SCORES].tolist())
     except (KeyError, RuntimeError, ValueError) as error:
         raise ModelError(
-            f"The tensors of this model do not fit its description: {str(error).splitlines()[0]}.", "Train it again."
+            f"The tensors of this model do not fit its description: {shorten(str(error), SHOWN)}.", "Train it again."
         ) from error
     return ReconstructionModel(settings, network.eval().requires_grad_(False).to(device), levels, encode), calibration
 
@@ -62,7 +66,9 @@ def _level(
     tensors: Mapping[str, Tensor], kind: str, settings: ReconstructionSettings, device: torch.device
 ) -> HealthyLevel:
     cells = settings.side // settings.errors.cell
-    mean, deviation = (tensors[f"{LEVEL}{kind}.{name}"].to(device) for name in ("mean", "deviation"))
-    if mean.shape != (cells, cells) or deviation.shape != (cells, cells):
-        raise ValueError(f"the healthy level has shape {tuple(mean.shape)} and should have {(cells, cells)}")
-    return HealthyLevel(mean, deviation)
+    parts = []
+    for name in (f"{LEVEL}{kind}.mean", f"{LEVEL}{kind}.deviation"):
+        if tensors[name].shape != (cells, cells):
+            raise ValueError(f"{name} has shape {tuple(tensors[name].shape)} and should have {(cells, cells)}")
+        parts.append(tensors[name].to(device))
+    return HealthyLevel(*parts)

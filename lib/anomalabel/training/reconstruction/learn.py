@@ -75,7 +75,9 @@ def learn_model(
     errors, inside = _errors_of(bare, material.held_out, device, watch)
     sums = {kind: _sums_of_images(values, inside, material.owners) for kind, values in errors.items()}
     levels = {kind: _total(sums[kind]).level() for kind in kinds_of(settings)}
-    model = ReconstructionModel(settings, bare.network, levels, encode)
+    model = ReconstructionModel(
+        settings, bare.network, {kind: level.to(device) for kind, level in levels.items()}, encode
+    )
     scores, maps = _judged(model, errors, inside, material.owners, sums)
     calibration = Calibration.of(
         scores, maps, settings.false_positive_rate, settings.pixel_quantile, "refitted" if levels else "same"
