@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 
 import numpy as np
@@ -22,7 +23,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-from anomalabel.backbones.device import choose_device, choose_dtype
+from anomalabel.backbones.device import Precision, choose_device, choose_dtype
 from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.config import EMBEDDED, AnatomyConfig, load_config, parse_settings
 from anomalabel.detectors.base import no_progress
@@ -136,9 +137,9 @@ class Subject:
         image = self._image
         self._detector.detect(image.prepared, image.affine_ras, image.positions, no_progress)
 
-    def network(self) -> None:
+    def network(self, precision: Precision = "auto") -> None:
         """The U-Net alone on what a detection shows it."""
-        dtype = choose_dtype(self._device, "auto")
+        dtype = choose_dtype(self._device, precision)
         for shown in self._inputs:
             with torch.inference_mode(), torch.autocast(self._device.type, dtype, enabled=dtype != torch.float32):
                 self._model.network(shown)
@@ -239,19 +240,20 @@ def main() -> None:
     encoders = NamedEncoders(EMBEDDED, given.device)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{given.threads} threads"
     print(f"{where}, {choose_dtype(device, 'auto')}, {given.slices} slices of {given.side} x {given.side}\n")
-    print("| | detection, ms a slice | network, ms a slice | ratio | limit |")
-    print("|---|---|---|---|---|")
+    print("| | detection, ms a slice | network | ratio | limit | network in float32 |")
+    print("|---|---|---|---|---|---|")
     steps = {}
     for name, changes in VARIANTS.items():
         config = variant(load_config(given.config), given.side, changes["features"], bool(changes["body"]))
         encode = feature_encoder(encoders.patch_encoder()) if changes["features"] else None
         subject = Subject(config, given.slices, encode, device)
-        times = seconds_in_turn((subject.detect, subject.network), given.repeats, device)
-        whole, network = (1000 * median(values) / subject.slices for values in times)
+        acts = (subject.detect, subject.network, partial(subject.network, "float32"))
+        times = seconds_in_turn(acts, given.repeats, device)
+        whole, network, exact = (f"{1000 * median(values) / subject.slices:.2f}" for values in times)
         # Pair by pair, since other work on the machine slows neighbours alike.
-        ratio = median(one / other for one, other in zip(*times, strict=True))
+        ratio = median(one / other for one, other in zip(*times[:2], strict=True))
         limit = "" if changes["features"] else f"{LIMIT:g}"
-        print(f"| {name} | {whole:.2f} | {network:.2f} | {ratio:.2f} | {limit} |", flush=True)
+        print(f"| {name} | {whole} | {network} | {ratio:.2f} | {limit} | {exact} |", flush=True)
         every = [subject.steps() for _ in range(given.repeats)]
         steps[name] = {step: median(one[step] for one in every) for step in every[0]}
     for name, found in steps.items():

@@ -75,9 +75,7 @@ def test_of_several_mosaics_restorations_and_errors_are_averaged(settings, answe
     network = answering(lambda images: images)
     model = ReconstructionModel(settings(mosaic={"blocks": (8, 32)}), network, {})
     both = model.restore(batch)
-    alone = [
-        replace(model, settings=settings(mosaic={"blocks": (block,)})).restore(batch) for block in (8, 32)
-    ]
+    alone = [replace(model, settings=settings(mosaic={"blocks": (block,)})).restore(batch) for block in (8, 32)]
     assert torch.equal(network.shown[0], hide(batch.images, batch.hidden, 8))
     assert torch.equal(network.shown[1], hide(batch.images, batch.hidden, 32))
     torch.testing.assert_close(both.images, (alone[0].images + alone[1].images) / 2)

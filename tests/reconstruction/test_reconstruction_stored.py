@@ -73,7 +73,9 @@ def test_every_map_and_threshold_comes_back_bit_for_bit(trained, batch, tmp_path
 
 def test_another_method_is_refused(trained):
     model = trained()
-    with pytest.raises(ModelError, match=r"trained by the method few_shot, not by reconstruction\. Give the folder of a"):
+    with pytest.raises(
+        ModelError, match=r"trained by the method few_shot, not by reconstruction\. Give the folder of a"
+    ):
         from_tensors(described(model.settings, "few_shot"), to_tensors(model, CALIBRATION), CPU, None)
 
 

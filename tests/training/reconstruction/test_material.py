@@ -69,7 +69,8 @@ def config(make_settings) -> AnatomyConfig:
 
 
 @pytest.mark.parametrize(
-    ("images", "share", "held_out"), [(8, 0.01, 4), (8, 0.5, 4), (20, 0.2, 4), (25, 0.2, 5), (53, 0.2, 11), (100, 0.5, 50)]
+    ("images", "share", "held_out"),
+    [(8, 0.01, 4), (8, 0.5, 4), (20, 0.2, 4), (25, 0.2, 5), (53, 0.2, 11), (100, 0.5, 50)],
 )
 def test_how_many_images_are_held_out(images, share, held_out):
     assert held_out_count(images, share) == held_out
