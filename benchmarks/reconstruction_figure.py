@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from PIL import Image
 
 from anomalabel.backbones.encoders import NamedEncoders
@@ -35,8 +36,10 @@ from anomalabel.reconstruction.saliency import SaliencySources, saliency_maps, s
 from anomalabel.reconstruction.slices import batch_of, restorable_slice
 from anomalabel.volume import FloatArray
 
-PANEL_INCHES, HEADING_INCHES = 3.0, 0.5
+PANEL_INCHES, HEADING_INCHES, GAP_INCHES = 2.9, 0.55, 0.06
 DOTS_PER_INCH = 100
+TALLEST = 1.6
+"""Height over width of a panel, that a long narrow slice may ask for."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ class Looker:
         if row.mosaic is not None:
             mosaic = self._config.reconstruction.mosaic
             draw_saliency(next(panels), image, shown["saliency"], mosaic.threshold_sd, aspect)
-            draw_grey(next(panels), row.mosaic, f"hidden in blocks of {mosaic.blocks[0]} of its pixels", aspect)
+            draw_grey(next(panels), row.mosaic, f"what it gets: blocks of {mosaic.blocks[0]} of its pixels", aspect)
         draw_grey(next(panels), shown["reconstruction"], "healthy, as the model believes", aspect)
         draw_error(next(panels), result.volume, result.anomaly_map, result.report, position, aspect)
 
@@ -142,8 +145,9 @@ def write_figure(looker: Looker, rows: list[Row], out: Path, colours: int | None
         colours: that the file has at most; None for all.
     """
     columns = max(3 if row.mosaic is None else 5 for row in rows)
-    heights = [HEADING_INCHES + PANEL_INCHES * min(_height_over_width(row), 1.6) for row in rows]
-    figure = Figure(figsize=(PANEL_INCHES * columns, sum(heights)), facecolor="black", layout="constrained")
+    heights = [HEADING_INCHES + PANEL_INCHES * min(_height_over_width(row), TALLEST) for row in rows]
+    layout = ConstrainedLayoutEngine(h_pad=GAP_INCHES, w_pad=GAP_INCHES / 2, hspace=0, wspace=0)
+    figure = Figure(figsize=(PANEL_INCHES * columns, sum(heights)), facecolor="black", layout=layout)
     parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
     for part, row in zip(parts, rows, strict=True):
         part.set_facecolor("black")

@@ -80,9 +80,8 @@ def test_every_method_answers_on_the_images_grid(context, method, monkeypatch):
     assert isinstance(detector, CalibratedDetector) == BUILDERS[method].calibrates
     names = {"intensity": "none", "few_shot": "few_shot on tiny"} | dict.fromkeys(SHOWN_BY, "U-Net")
     assert detector.identity.name == names.get(method, "tiny")
-    assert (detector.shows if isinstance(detector, ShowingDetector) else frozenset()) == SHOWN_BY.get(
-        method, frozenset()
-    )
+    shown = detector.shows if isinstance(detector, ShowingDetector) else frozenset()
+    assert shown == SHOWN_BY.get(method, frozenset())
     assert isinstance(detector, DescribedDetector) == method.startswith("reconstruction")
 
 

@@ -22,7 +22,7 @@ from anomalabel.detectors.context import Encoders
 from anomalabel.evaluation.datasets.bmad import bmad_set_named, read_bmad
 from anomalabel.evaluation.evaluate import Written, evaluate
 from anomalabel.evaluation.protocol import EvaluationRequest
-from anomalabel.evaluation.runner import Watch
+from anomalabel.evaluation.reading import Watch
 from anomalabel.evaluation.saliencies import RECONSTRUCTION, with_saliencies
 from anomalabel.localization.patch_features import PatchStore
 

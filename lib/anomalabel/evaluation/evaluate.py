@@ -20,10 +20,11 @@ from anomalabel.evaluation.images import CaseLoader
 from anomalabel.evaluation.look_alikes import AlikePairs, look_alikes
 from anomalabel.evaluation.outcomes import Example
 from anomalabel.evaluation.protocol import Draw, EvaluationRequest, plan_draws, with_all_counted
+from anomalabel.evaluation.reading import Failures, Watch, hash_images, unloadable
 from anomalabel.evaluation.report.content import FailedImage, ReportContent
 from anomalabel.evaluation.report.page import write_report
 from anomalabel.evaluation.results import metrics_document, write_metrics
-from anomalabel.evaluation.runner import DrawRun, Failures, MethodRunner, Watch, hash_images, unloadable
+from anomalabel.evaluation.runner import DrawRun, MethodRunner
 from anomalabel.evaluation.store import open_store
 from anomalabel.finding import ModelIdentity, PromptTexts
 from anomalabel.localization.patch_features import FeatureStore, PatchStore

@@ -18,10 +18,11 @@ from anomalabel.evaluation.metrics.summary import CaseSummary
 from anomalabel.evaluation.metrics.surface import SurfaceDistances
 from anomalabel.evaluation.outcomes import Example
 from anomalabel.evaluation.protocol import EvaluationRequest
+from anomalabel.evaluation.reading import Watch
 from anomalabel.evaluation.report.content import Comparison, MethodResult, ReportExample
 from anomalabel.evaluation.report.examples import choose_examples
 from anomalabel.evaluation.results import comparison_of, shot_result
-from anomalabel.evaluation.runner import DrawRun, Watch
+from anomalabel.evaluation.runner import DrawRun
 from anomalabel.evaluation.significance import compare_methods
 from anomalabel.evaluation.store import ResultStore
 from anomalabel.finding import ModelIdentity

@@ -9,7 +9,7 @@ from pathlib import Path
 from anomalabel.evaluation.cases import EvaluationCase
 from anomalabel.evaluation.duplicates import SIMILARITY, Thumbprint, find_near_duplicates
 from anomalabel.evaluation.protocol import Draw
-from anomalabel.evaluation.runner import Watch
+from anomalabel.evaluation.reading import Watch
 from anomalabel.evaluation.store import ResultStore, code_version, key_of
 
 

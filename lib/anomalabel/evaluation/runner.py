@@ -6,7 +6,7 @@ many draws there are; a method that does not learn from shots looks at it once f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,15 +24,10 @@ from anomalabel.evaluation.images import CaseLoader, HealthyImages, LoadedCase
 from anomalabel.evaluation.metrics.summary import summarise
 from anomalabel.evaluation.outcomes import example_of, outcome_of
 from anomalabel.evaluation.protocol import MOST_CALIBRATION_IMAGES, Draw, EvaluationRequest, seeds_of
-from anomalabel.evaluation.store import ResultStore, code_version, hash_of_files, key_of
+from anomalabel.evaluation.reading import Failures, Watch
+from anomalabel.evaluation.store import ResultStore, code_version, key_of
 from anomalabel.finding import ModelIdentity
 from anomalabel.localization.conformal import map_profile
-
-Watch = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
-Failures = dict[EvaluationCase, str]
-"""Images that could not be evaluated, and why."""
 
 PROBABILITY_METHODS: Mapping[Method, float] = {"clap": 0.5, "plp": 0.5}
 """Methods whose image score is a probability, with the threshold that stands in where there is no healthy image."""
@@ -320,39 +315,3 @@ def _stages(watch: Watch, title: str) -> Watch:
 
 def _description(detector: Detector | None) -> str:
     return detector.description if isinstance(detector, DescribedDetector) else ""
-
-
-def hash_images(cases: Sequence[EvaluationCase], failed: Failures, watch: Watch) -> dict[EvaluationCase, str]:
-    """Hash of image, mask and boxes; images that cannot be read are added to `failed` with the reason."""
-    hashes = {}
-    for number, case in enumerate(cases):
-        watch("reading", number, len(cases))
-        try:
-            hashes[case] = hash_of_files(case.image, case.mask, case.boxes)
-        except ImageReadError as error:
-            failed[case] = str(error)
-    return hashes
-
-
-def unloadable(draws: Sequence[Draw], loader: CaseLoader, watch: Watch, loadable: set[EvaluationCase]) -> Failures:
-    """The shots that cannot be read and prepared, and why.
-
-    Args:
-        draws: whose shots.
-        loader: of images.
-        watch: told what is done.
-        loadable: shots known to be fine, which are not read again; added to.
-    """
-    shots = [
-        case
-        for case in dict.fromkeys(case for draw in draws for case in (*draw.shots, *draw.calibration))
-        if case not in loadable
-    ]
-    broken: Failures = {}
-    for number, (case, loaded) in enumerate(zip(shots, loader.load_each(shots), strict=True)):
-        watch("reading shots", number, len(shots))
-        if isinstance(loaded, ImageReadError):
-            broken[case] = str(loaded)
-        else:
-            loadable.add(case)
-    return broken
