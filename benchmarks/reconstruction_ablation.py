@@ -38,7 +38,6 @@ from reconstruction_scores import METRICS, Judged, PaintedImage, Scores
 from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.config import EMBEDDED, AnatomyConfig, DetectionRequest, Saliency, load_config
 from anomalabel.detectors.registry import texts_of
-from anomalabel.evaluation.cases import EvaluationCase
 from anomalabel.evaluation.datasets.folders import list_folders
 from anomalabel.evaluation.images import CaseLoader
 from anomalabel.evaluation.shots import draw_shots, healthy_apart
@@ -49,7 +48,10 @@ from anomalabel.reconstruction.saliency import SaliencySources, saliency_sources
 
 ROWS_FILE = "rows.json"
 SALIENCY_SEED = 0
-UNSEEN = SaliencySources((), "none")
+USE = {"errors", "healthy_level", "score", "score_share"}
+"""Settings of the method that change how a trained network is used, not what it learns."""
+
+NO_SALIENCY = SaliencySources((), "none")
 LOGGER = logging.getLogger("reconstruction_ablation")
 
 Metrics = Mapping[str, float | None]
@@ -68,9 +70,7 @@ class Images:
         self.encode = feature_encoder(self.encoders.patch_encoder())
         draws = draw_shots(listed, (len(self.healthy),), given.seeds, 0)
         self.orders = [draw.shots for draw in draws]
-        self.hashes = {
-            case.identity: hash_of_files(case.image, case.mask) for case in (*self.tested, *self.healthy)
-        }
+        self.hashes = {case.identity: hash_of_files(case.image, case.mask) for case in (*self.tested, *self.healthy)}
 
 
 class Slices:
@@ -110,7 +110,7 @@ def measured(
     """Metrics of each row, by its settings; what was scored before is read."""
     order = images.orders[seed]
     parts = {
-        "config": config.model_dump_json(exclude={"reconstruction": {"errors", "healthy_level", "score"}}),
+        "config": config.model_dump_json(exclude={"reconstruction": USE}),
         "encoder": images.encoders.patch_encoder().identity.model_dump_json(),
         "healthy": [images.hashes[case.identity] for case in order],
         "tested": [images.hashes[case.identity] for case in images.tested],
@@ -145,7 +145,7 @@ def _scored(
     if images.masks:
         for number, case in enumerate(images.tested):
             painted = PaintedImage(
-                images.loader.load(case), restorable_slices(case, images.loader, UNSEEN, config, None)
+                images.loader.load(case), restorable_slices(case, images.loader, NO_SALIENCY, config, None)
             )
             scores.add_pixels([row.settings for row in wanted], number, painted)
     found = {_key(row): scores.metrics(row.settings) for row in wanted}

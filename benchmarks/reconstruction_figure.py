@@ -4,10 +4,11 @@
         --out figure.png
 
 FOLDER is what `anomalabel train reconstruction` wrote; who is healthy and who is sick only heads the rows. Of a volume
-the highest-scoring slice is shown. A model that hides nothing has neither saliency nor mosaic. `--colours 64` makes a
-smaller file; grey values are then no longer exact.
+the highest-scoring slice is shown. A model that hides nothing has neither saliency nor mosaic. `--colours 128` makes
+a smaller file, whose grey values are no longer exact.
 
-The picture of the documentation is of the heads that `benchmarks/reconstruction_example.py` makes up.
+The documentation's picture is of heads that `benchmarks/reconstruction_example.py` makes up: normal/head_0.png and
+normal/head_3.png, sick/head_1.png and sick/head_3.png, 128 colours.
 """
 
 from __future__ import annotations
@@ -155,7 +156,7 @@ def write_figure(looker: Looker, rows: list[Row], out: Path, colours: int | None
     figure.savefig(out, dpi=DOTS_PER_INCH, format="png", facecolor="black")
     if colours is not None:
         with Image.open(out) as picture:
-            fewer = picture.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+            fewer = picture.convert("RGB").quantize(colours, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
         fewer.save(out, optimize=True)
 
 

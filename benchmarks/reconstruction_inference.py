@@ -1,11 +1,11 @@
 """Time of reconstruction on a volume whose saliency is given, beside the U-Net's own forward time.
 
-    python benchmarks/reconstruction_inference.py [--slices 150] [--side 256] [--repeats 5] [--threads 1] [--device auto]
+    python benchmarks/reconstruction_inference.py [--slices 150] [--side 256] [--repeats 5] [--threads 1]
 
-The volume is made up: a body of random tissue in air, `side` pixels along each slice. Its saliency lies in the store, as
-after a first look. The network alone takes the same slices in the same batches and precision. Both are timed in turn,
-and the median of the repetitions counts. Then each step of a detection is timed by itself, in milliseconds a slice. On
-one thread of a processor the process's own time is told, so that other work on the machine does not count.
+The volume is made up: a body of random tissue in air, `side` pixels along each slice. Its saliency lies in the store,
+as after a first look. The network alone takes the same slices in the same batches and precision. Both are timed in
+turn, and the median of the repetitions counts. Then each step of a detection is timed by itself, in milliseconds a
+slice. On one thread of a processor the process's own time is told, so that other work on the machine does not count.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The switches of reconstruction as changes of a config: what `reconstruction_ablation.py` trains and what it scores."""
+"""The switches of reconstruction as changes of a config: what `reconstruction_ablation.py` trains and scores."""
 
 from __future__ import annotations
 

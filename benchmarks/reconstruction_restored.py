@@ -1,4 +1,4 @@
-"""What `reconstruction_ablation.py` scores: slices, trained networks, and how far restorations are from what they show."""
+"""What `reconstruction_ablation.py` scores: slices, trained networks, and how wrong their restorations are."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ SECONDS_BETWEEN_LINES = 60.0
 LOGGER = logging.getLogger("reconstruction_ablation")
 
 Errors = Mapping[str, Mapping[int | None, Tensor]]
-"""Of each kind, by mosaic block (None without a mosaic), of all slices on the finest grid there is: (N, 1, side, side) or
-(N, 1, rows, columns)."""
+"""Of each kind, by mosaic block (None without a mosaic), of all slices on the finest grid there is: (N, 1, side, side)
+or (N, 1, rows, columns)."""
 
 
 @dataclass(frozen=True)

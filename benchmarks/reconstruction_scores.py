@@ -1,4 +1,4 @@
-"""Metrics of the ways to use a trained network, out of the errors of its restorations; for `reconstruction_ablation.py`."""
+"""Metrics of ways to use a trained network, from the errors of its restorations; for `reconstruction_ablation.py`."""
 
 from __future__ import annotations
 

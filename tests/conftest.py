@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import yaml
 from PIL import Image
 from safetensors.torch import save_file
 
+from anomalabel.backbones.encoders import NamedEncoders
 from anomalabel.backbones.image_text import OpenClipModel
 from anomalabel.backbones.loading import CONFIG_FILE, MERGES_FILE, VOCABULARY_FILE, WEIGHT_FILES, load_model
 from anomalabel.backbones.patch_encoders import PatchEncoder, patch_encoder_of
@@ -27,6 +28,10 @@ from anomalabel.demo.server_process import server_process
 from anomalabel.detectors.base import PreparedImage
 from anomalabel.detectors.few_shot import shot_of
 from anomalabel.finding import PromptTexts
+from anomalabel.learning import reconstruction
+from anomalabel.learning.healthy_set import list_healthy
+from anomalabel.learning.reconstruction import ReconstructionTrainingRequest, train_reconstruction
+from anomalabel.learning.training_report import TrainingReport
 from anomalabel.preprocessing.prepare import PreparedVolume
 from anomalabel.preprocessing.slices import SlicePosition
 from anomalabel.training.few_shot.fit import FewShotFit, fit_few_shot
@@ -229,6 +234,81 @@ def few_shot_files(tmp_path: Path, knowing_clip_folder: Path, monkeypatch: pytes
     for number in range(10):
         files.draw(files.healthy / f"{number}.png", number)
     return files
+
+
+BRIEF_RECONSTRUCTION: dict[str, Any] = {
+    "side": 64,
+    "channels": [4, 4, 4, 4, 4, 4],
+    "mosaic": {"blocks": [16]},
+    "errors": {"cell": 8},
+    "training": {"epochs": 2, "samples": 16, "batch_size": 8},
+}
+"""Two epochs of two steps."""
+
+
+@dataclass(frozen=True)
+class ReconstructionBench:
+    """Twelve healthy pictures `0.png` to `11.png`, a config and an encoder; trains from them.
+
+    Args:
+        healthy: folder of the pictures.
+        config: YAML file.
+        encoder: folder of a tiny image-text model.
+        model: folder that is trained into.
+        draw: writes a picture; arguments: path, seed, planted, side.
+    """
+
+    healthy: Path
+    config: Path
+    encoder: Path
+    model: Path
+    draw: Callable[..., Path]
+
+    def configure(self, further: dict[str, Any] | None = None, **reconstruction: Any) -> None:
+        """Write the config anew; what is given comes on top of the brief settings."""
+        values = yaml.safe_load(self.config.read_text())
+        values |= {"attention": {"layer": 5, "steps": 2}, "reconstruction": BRIEF_RECONSTRUCTION | reconstruction} | (
+            further or {}
+        )
+        self.config.write_text(yaml.safe_dump(values))
+
+    def train(
+        self,
+        healthy: Sequence[Path] | None = None,
+        watch: Callable[[str, int, int], None] = lambda stage, done, total: None,
+        out: Path | None = None,
+        abnormal: frozenset[str] = frozenset(),
+        encoder: str | None = None,
+        **request: Any,
+    ) -> TrainingReport:
+        """Train, by default from all pictures into `model`."""
+        asked = ReconstructionTrainingRequest(config=str(self.config), **request)
+        encoders = NamedEncoders(encoder or str(self.encoder), "cpu", "float32")
+        paths = list_healthy(self.healthy) if healthy is None else healthy
+        return train_reconstruction(asked, paths, out or self.model, encoders, watch, abnormal)
+
+    @property
+    def checkpoints(self) -> list[Path]:
+        """Of trainings that did not come to their end."""
+        return list(self.model.glob("unfinished/*/training_state.pt"))
+
+
+def no_curves(history: object, path: Path, smoothing: float) -> None:
+    """In place of drawing, which takes longer than the rest of so small a training."""
+    path.write_bytes(b"curves")
+
+
+@pytest.fixture
+def reconstruction_bench(few_shot_files, tmp_path, monkeypatch) -> ReconstructionBench:
+    """See `ReconstructionBench`; saliency is cached in this test's own folder, and curves are not drawn."""
+    monkeypatch.setattr(reconstruction, "draw_curves", no_curves)
+    bench = ReconstructionBench(
+        few_shot_files.healthy, few_shot_files.config, few_shot_files.encoder, tmp_path / "model", few_shot_files.draw
+    )
+    for number in (10, 11):
+        bench.draw(bench.healthy / f"{number}.png", number)
+    bench.configure()
+    return bench
 
 
 @dataclass(frozen=True)

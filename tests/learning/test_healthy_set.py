@@ -12,7 +12,7 @@ from PIL import Image
 
 from anomalabel.errors import Cancelled, ConfigError, ImageReadError, ModelError
 from anomalabel.io.read import read_volume
-from anomalabel.learning.healthy_set import LeftOut, choose_healthy, list_healthy, without_odd_ones
+from anomalabel.learning.healthy_set import LeftOut, choose_healthy, every_healthy, list_healthy, without_odd_ones
 from anomalabel.learning.odd_ones import ImageFacts
 
 
@@ -209,3 +209,72 @@ def test_another_size_is_left_out(tmp_path):
     healthy, _ = without_odd_ones(choose_healthy([*plain, large], 7, 0), Looking())
     assert sorted(healthy.chosen) == plain
     assert reasons(healthy) == {"large.png": "it has 80 x 60 pixels, the others about 8 x 6"}
+
+
+def silent(done, total):
+    """Nobody watches."""
+
+
+def test_every_usable_image_in_the_order_of_the_draw(tmp_path):
+    plain = [picture(tmp_path / f"{number}.png", number + 1) for number in range(14)]
+    odd = [picture(tmp_path / f"bright_{number}.png", 240 + number) for number in range(3)]
+    copy = tmp_path / "copy.png"
+    shutil.copy(plain[3], copy)
+    torn = picture(tmp_path / "torn.png", 77)
+    torn.write_bytes(b"no picture")
+    look, read, told = Looking(), [], []
+    healthy, report = every_healthy(
+        [*plain, *odd, copy, torn],
+        8,
+        1,
+        frozenset({"5"}),
+        lambda path: read.append(path) or read_volume(path),
+        look,
+        lambda done, total: told.append((done, total)),
+    )
+    expected = [path for path in plain if path.name != "5.png"]
+    assert list(healthy.chosen) == list(choose_healthy(expected, 13, 1).chosen)
+    assert set(reasons(healthy)) == {"5.png", "copy.png", "torn.png", *(path.name for path in odd)}
+    assert all("times as far from the others as is usual" in reasons(healthy)[path.name] for path in odd)
+    # Each is read once, and all are compared once: there is always an outermost one.
+    assert sorted(read) == sorted([*expected, *odd, torn])
+    assert [sorted(paths) for paths in look.looked] == [sorted([*expected, *odd])]
+    assert {report.odd[number].number for number in range(3)} == {look.looked[0].index(path) for path in odd}
+    assert healthy.spare == ()
+    assert told[-1] == (19, 19)
+
+
+@pytest.mark.parametrize(("fewest", "odd"), [(13, 0), (8, 6), (1, 12)])
+def test_too_few_of_all_images_say_why(pictures, fewest, odd):
+    for number in range(odd):
+        pictures[number].write_bytes(b"no picture")
+    look = Looking()
+    left = 12 - odd
+    with pytest.raises(ConfigError) as raised:
+        every_healthy(pictures, fewest, 0, frozenset(), read_volume, look, silent)
+    assert raised.value.cause.startswith(
+        f"{left} healthy images can be learned from, and at least {fewest} are needed."
+    )
+    assert ("Left out: " in raised.value.cause) == (odd > 0)
+    assert raised.value.remedy == "Give more healthy images."
+    assert look.looked == []
+
+
+def test_odd_ones_count_as_missing(tmp_path):
+    plain = [picture(tmp_path / f"{number}.png", number + 1) for number in range(8)]
+    odd = picture(tmp_path / "bright.png", 250)
+    with pytest.raises(
+        ConfigError, match=r"^8 healthy .* at least 9 are needed\. Left out: bright\.png: it is .* times"
+    ):
+        every_healthy([*plain, odd], 9, 0, frozenset(), read_volume, Looking(), silent)
+    kept, _ = every_healthy([*plain, odd], 8, 0, frozenset(), read_volume, Looking(), silent)
+    assert sorted(kept.chosen) == plain
+
+
+@pytest.mark.parametrize("error", [Cancelled(), ModelError("It is broken.", "")])
+def test_what_is_no_fault_of_an_image_ends_the_reading_of_all(pictures, error):
+    def fail(path):
+        raise error
+
+    with pytest.raises(type(error)):
+        every_healthy(pictures, 8, 0, frozenset(), fail, Looking(), silent)

@@ -27,6 +27,19 @@ def test_one_panel_a_phase_and_one_smoothed_line_a_loss(tmp_path: Path, monkeypa
         assert len(picture.convert("RGB").getcolors(1 << 24) or []) > 10
 
 
+def test_without_smoothing_a_line_goes_through_its_points(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    values: list[tuple[float, ...]] = []
+    plot = Axes.plot
+
+    def listen(panel, steps, points, label):
+        values.append(tuple(points))
+        return plot(panel, steps, points, label=label)
+
+    monkeypatch.setattr(Axes, "plot", listen)
+    draw_curves([("held out", step, {"total": 1.0 / step}) for step in (1, 2, 4)], tmp_path / "curves.png", 0.0)
+    assert values == [(1.0, 0.5, 0.25)]
+
+
 def test_a_training_without_steps_has_an_empty_picture(tmp_path: Path) -> None:
     draw_curves([], tmp_path / "curves.png")
     with Image.open(tmp_path / "curves.png") as picture:
