@@ -81,6 +81,7 @@ class Scores:
     def __init__(self, cases: Sequence[EvaluationCase], held: Judged, tested: Judged) -> None:
         self._cases, self._held, self._tested = cases, held, tested
         self._maps: dict[str, Maps] = {}
+        self._calibrations: dict[str, Calibration] = {}
         self._pixels: dict[str, list[PixelSummary | None]] = {}
 
     def add_pixels(self, settings: Sequence[ReconstructionSettings], number: int, image: PaintedImage) -> None:
@@ -106,6 +107,19 @@ class Scores:
 
     def calibration(self, settings: ReconstructionSettings) -> Calibration:
         """Thresholds from the held-out images, as a training sets them."""
+        key = settings.model_dump_json()
+        if key not in self._calibrations:
+            self._calibrations[key] = self._calibrated(settings)
+        return self._calibrations[key]
+
+    def maps(self, settings: ReconstructionSettings) -> Maps:
+        """Made once for all settings that differ by the score alone."""
+        key = _of_maps(settings)
+        if key not in self._maps:
+            self._maps[key] = self._made(settings)
+        return self._maps[key]
+
+    def _calibrated(self, settings: ReconstructionSettings) -> Calibration:
         maps, judge = self.maps(settings), _model(settings, {})
         pairs = list(zip(maps.held, maps.held_inside, strict=True))
         return Calibration.of(
@@ -115,13 +129,6 @@ class Scores:
             settings.pixel_quantile,
             "refitted" if settings.healthy_level else "same",
         )
-
-    def maps(self, settings: ReconstructionSettings) -> Maps:
-        """Made once for all settings that differ by the score alone."""
-        key = _of_maps(settings)
-        if key not in self._maps:
-            self._maps[key] = self._made(settings)
-        return self._maps[key]
 
     def _made(self, settings: ReconstructionSettings) -> Maps:
         held, tested = self._held.on_cells(settings), self._tested.on_cells(settings)

@@ -105,7 +105,9 @@ class ReconstructionSettings(Settings):
     )
     score: Literal["max", "top"] = Field(default="top", description="maximum (published), or the mean of the top share")
     score_share: float = Field(default=0.01, gt=0, le=1, description="of a slice's pixels, for the score top")
-    slices_a_volume: int = Field(default=32, ge=1, description="of a healthy volume, evenly spread")
+    slices_a_volume: int = Field(
+        default=32, ge=1, description="learned from, evenly spread; held-out ones are judged on all"
+    )
     batch_size: int = Field(default=16, ge=1, description="slices restored together")
     false_positive_rate: float = Field(
         default=0.05, gt=0, lt=1, description="wanted of the image threshold; what can be promised is said"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -65,18 +65,23 @@ def learn_reconstruction(
     """
     config, encoders = context.config, context.encoders
     settings = config.reconstruction
-    held_out_count(len(context.healthy), settings.training.held_out)
+    learnt = len(context.healthy) - held_out_count(len(context.healthy), settings.training.held_out)
     saliency = saliency_sources(settings.saliency, encoders, context.prompts, config, context.seed)
     if saliency.resolved_self_attention is not None:
         resolved = settings.model_copy(update={"self_attention": saliency.resolved_self_attention})
         config = config.model_copy(update={"reconstruction": resolved})
     encode = feature_encoder(encoders.patch_encoder()) if settings.errors.features > 0 else None
-    sources = [partial(_cuts_of_healthy, context, number) for number in range(len(context.healthy))]
+    # Held-out volumes are judged on all their slices, as new ones are: the highest slice makes the score.
+    sources = [
+        partial(_cuts_of_healthy, context, number, settings.slices_a_volume if number < learnt else None)
+        for number in range(len(context.healthy))
+    ]
     material = gather_material(sources, saliency, config, context.features, watch)
     device = own_device(encoders.device)
     told = "\n".join((fingerprint, *(source.identity.model_dump_json() for source in saliency.encoders)))
     learned = learn_model(material, config, encode, context.seed, device, watch, checkpoints, told)
-    return LearnedReconstruction(learned, saliency, config)
+    warned = replace(learned, warnings=(*learned.warnings, *_about_words(context)))
+    return LearnedReconstruction(warned, saliency, config)
 
 
 def learned_with(kind: Saliency | None) -> Callable[[BuildContext], ReconstructionDetector]:
@@ -121,6 +126,17 @@ def identity_of(found: LearnedReconstruction) -> ModelIdentity:
     return ModelIdentity(name="U-Net", weights_sha256=found.learned.model.weights_sha256)
 
 
-def _cuts_of_healthy(context: BuildContext, number: int) -> HealthyCuts:
+def _about_words(context: BuildContext) -> tuple[str, ...]:
+    if not reads_texts(context.config):
+        return ()
+    model = context.encoders.image_text_model()
+    unknown = model.unknown_words((*context.prompts.positive, *context.prompts.negative))
+    if not unknown:
+        return ()
+    told = ", ".join(unknown)
+    return (f"The model {model.identity.name} never saw these words, which decide what is hidden: {told}.",)
+
+
+def _cuts_of_healthy(context: BuildContext, number: int, at_most: int | None) -> HealthyCuts:
     image = context.healthy[number]
-    return HealthyCuts(Path(image.source).name, cuts_of(image, context.config.reconstruction.slices_a_volume))
+    return HealthyCuts(Path(image.source).name, cuts_of(image, at_most))

@@ -139,9 +139,10 @@ class ReconstructionDetector:
         return maps.cpu().numpy(), restored.images[:, 0].cpu().numpy()
 
 
-def cuts_of(image: PreparedImage, slices_a_volume: int) -> list[CutSlice]:
-    """The slices of a healthy image that are learned from: evenly spread ones of a volume."""
-    chosen = evenly_spread(len(image.positions), slices_a_volume)
+def cuts_of(image: PreparedImage, at_most: int | None) -> list[CutSlice]:
+    """The slices of a healthy image that are looked at: evenly spread ones of a volume, or all with None."""
+    count = len(image.positions)
+    chosen = evenly_spread(count, count if at_most is None else at_most)
     return [cut_slice(image.prepared, image.affine_ras, image.positions[number]) for number in chosen]
 
 
