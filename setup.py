@@ -75,6 +75,7 @@ setup(
             "hypothesis>=6.100",
             "mypy>=1.10",
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "ruff>=0.6",
             "types-PyYAML",
             "types-requests",

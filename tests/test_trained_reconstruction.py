@@ -19,7 +19,8 @@ from anomalabel.model_folder import read_description, read_model_folder, write_m
 from anomalabel.outputs import output_paths, write_result
 from anomalabel.pipeline import DetectionPipeline
 
-LONGER = {"training": {"epochs": 8, "samples": 64, "batch_size": 8}}
+EDGES = {"errors": {"features": 0.0, "cell": 8}, "training": {"epochs": 4, "samples": 64, "batch_size": 8}}
+"""Learned for long enough to see lesions by their edges; in a random encoder's eyes they are nothing special."""
 
 
 @pytest.fixture
@@ -50,8 +51,8 @@ def request_of(bench):
 
 
 def test_a_planted_lesion_on_the_whole_way_to_the_files(bench, pipeline, sick, request_of, tmp_path):
-    bench.configure(**LONGER)
-    trained = bench.train()
+    bench.configure(**EDGES)
+    trained = bench.train(saliency="plp")
     description = read_description(bench.model)
     asked = request_of(extra_maps=("saliency", "reconstruction"))
     result = pipeline.detect(sick, asked)
@@ -69,7 +70,7 @@ def test_a_planted_lesion_on_the_whole_way_to_the_files(bench, pipeline, sick, r
     assert values.shape == (32, 32)
     row, column = np.unravel_index(np.nanargmax(values), values.shape)
     assert (row >= 14, column < 18) == (True, True)
-    assert report.image_score > report.image_threshold.value
+    assert report.image_score > 1.5 * report.image_threshold.value
     column, row, plane = report.findings[0].peak_index
     assert (plane, row >= 14, column < 18) == (0, True, True)
     healthy = pipeline.detect(bench.draw(tmp_path / "fine.png", 44), asked)

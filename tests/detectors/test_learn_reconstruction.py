@@ -197,6 +197,15 @@ def test_a_learning_detector_may_be_stopped(context):
         learned_with(None)(replace(context, watch=cancel))
 
 
+@pytest.mark.parametrize(("kind", "told"), [("none", False), ("ear", False), ("plp", True), ("clap", True)])
+def test_words_that_the_model_never_saw_are_said_where_they_decide_anything(context, kind, told):
+    prompts = PromptTexts(positive=("glioma", "snarkitis"), negative=("healthy brain",))
+    chosen = replace(context, config=with_saliency(context.config, kind), prompts=prompts)
+    warnings = learn_reconstruction(chosen, silent).learned.warnings
+    (said,) = [warning for warning in warnings if "never saw" in warning] or [""]
+    assert ("The model tiny never saw these words, which decide what is hidden: snarkitis." in said) is told
+
+
 @pytest.mark.parametrize(
     ("kind", "texts"), [("none", False), ("ear", False), ("plp", True), ("clap", True), (None, True)]
 )

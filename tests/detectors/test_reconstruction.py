@@ -343,7 +343,9 @@ def test_an_image_of_which_nothing_is_seen():
         scene.detector([Brightness()]).detect(nothing, scene.affine, scene.positions, no_progress)
 
 
-@pytest.mark.parametrize(("wanted", "places"), [(1, (0,)), (3, (0, 2, 4)), (9, (0, 1, 2, 3, 4))])
+@pytest.mark.parametrize(
+    ("wanted", "places"), [(1, (0,)), (3, (0, 2, 4)), (9, (0, 1, 2, 3, 4)), (None, (0, 1, 2, 3, 4))]
+)
 def test_slices_to_learn_from_are_evenly_spread(wanted, places):
     scene = volume_scene()
     image = PreparedImage(scene.sick, scene.affine, scene.positions)

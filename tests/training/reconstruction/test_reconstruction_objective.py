@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from anomalabel.reconstruction.gradient_similarity import msgms_map
 from monai.losses import SSIMLoss
+from skimage.metrics import structural_similarity
 
 from anomalabel.config.reconstruction import GradientSimilarity, ReconstructionLosses
+from anomalabel.reconstruction.gradient_similarity import msgms_map
 from anomalabel.training.reconstruction.objective import objective
 
 SIDE = 32
@@ -37,6 +38,37 @@ def test_losses_of_whole_images_are_those_of_the_libraries(images: torch.Tensor,
         assert float(losses["ssim"][number]) == pytest.approx(0.5 * float(alike), rel=1e-5)
         gradients = msgms_map(images[own], restored[own], SCALES).mean() / 2
         assert float(losses["msgms"][number]) == pytest.approx(2 * float(gradients), rel=1e-5)
+
+
+@pytest.mark.parametrize("noise", [0.02, 0.5])
+def test_ssim_is_that_of_scikit_image_where_its_window_lies_in_the_image(images: torch.Tensor, noise: float) -> None:
+    generator = torch.Generator().manual_seed(2)
+    restored = (images + noise * torch.randn(images.shape, generator=generator)).clamp(0, 1)
+    inside = torch.rand(images.shape, generator=generator) < 0.7
+    weights = ReconstructionLosses(l2=0, ssim=2, msgms=0)
+    losses = objective(restored, images, inside, weights, SCALES)
+    assert set(losses) == {"ssim"}
+    shown = torch.where(inside, restored, images)
+    for number in range(2):
+        real, other = (values[number, 0].double().numpy() for values in (images, shown))
+        usual = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+        _, alike = structural_similarity(real, other, full=True, **usual)
+        whole = inside[number, 0, 5:-5, 5:-5].numpy()
+        assert float(losses["ssim"][number]) == pytest.approx(2 * (1 - alike[5:-5, 5:-5][whole]).mean(), rel=1e-3)
+
+
+def test_a_step_down_the_slope_of_ssim_makes_images_more_alike(images: torch.Tensor, restored: torch.Tensor) -> None:
+    restored.requires_grad_()
+    objective(restored, images, everywhere(), ReconstructionLosses(l2=0, ssim=1, msgms=0), SCALES)[
+        "ssim"
+    ].sum().backward()
+    assert restored.grad is not None
+    step = (restored - 0.5 * restored.grad).detach()
+    before, after = (
+        objective(one, images, everywhere(), ReconstructionLosses(l2=0, ssim=1, msgms=0), SCALES)["ssim"]
+        for one in (restored.detach(), step)
+    )
+    assert (after < before).all()
 
 
 def test_a_known_offset(images: torch.Tensor) -> None:
