@@ -181,7 +181,9 @@ def map_profile(anomaly_map: FloatArray) -> FloatArray:
         (PROFILE_LEVELS,) float32, evenly spaced quantiles, increasing.
     """
     levels = (np.arange(PROFILE_LEVELS) + 0.5) / PROFILE_LEVELS
-    return np.quantile(anomaly_map[np.isfinite(anomaly_map)], levels).astype(np.float32)
+    # As np.quantile interpolates, which takes a thousand times as long for so many levels.
+    ordered = np.sort(anomaly_map[np.isfinite(anomaly_map)])
+    return np.interp(levels * (ordered.size - 1), np.arange(ordered.size), ordered).astype(np.float32)
 
 
 def ordinal(number: float) -> str:
