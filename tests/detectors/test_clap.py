@@ -16,7 +16,7 @@ from anomalabel.detectors import ClapDetector, Detection, evenly_spread
 from anomalabel.errors import Cancelled, ModelError, PromptError
 from anomalabel.finding import PromptTexts
 from anomalabel.preprocessing.prepare import PreparedVolume, prepare_volume
-from anomalabel.preprocessing.slices import extract_slice, insert_slice, slice_positions
+from anomalabel.preprocessing.slices import extract_slice, slice_positions
 from anomalabel.volume import Volume
 
 SIDE = 32
@@ -99,7 +99,7 @@ def test_all_three_planes_are_averaged(tiny_clip):
     positive, negative = raw_attention(tiny_clip, images, side_vectors(tiny_clip))
     expected = np.zeros((3, *volume.shape), dtype=np.float32)
     for position, image in zip(positions, enlarged(scaled(positive) - scaled(negative)), strict=True):
-        insert_slice(expected[position.axis], volume.affine_ras, position, image)
+        extract_slice(expected[position.axis], volume.affine_ras, position)[...] = image
     assert len(positions) == 3 * SIDE
     np.testing.assert_allclose(detection.anomaly_map, expected.mean(axis=0), atol=1e-4)
 

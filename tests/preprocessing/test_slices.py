@@ -14,7 +14,6 @@ from anomalabel.preprocessing.slices import (
     SlicePosition,
     acquisition_axis,
     extract_slice,
-    insert_slice,
     slice_positions,
     slice_spacing_mm,
 )
@@ -94,7 +93,7 @@ def test_insert_is_the_inverse_of_extract_on_any_affine(angles, mirrored, spacin
     for axis in range(3):
         target = np.full(shape, np.nan, np.float32)
         for position in (position for position in positions if position.axis == axis):
-            insert_slice(target, affine, position, extract_slice(array, affine, position).copy())
+            extract_slice(target, affine, position)[...] = extract_slice(array, affine, position).copy()
         np.testing.assert_array_equal(target, array)
 
 

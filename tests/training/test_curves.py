@@ -13,9 +13,10 @@ def test_one_panel_a_phase_and_one_smoothed_line_a_loss(tmp_path: Path, monkeypa
     lines: list[tuple[str, tuple[int, ...], tuple[float, ...]]] = []
     plot = Axes.plot
 
-    def listen(panel, steps, values, label):
+    def listen(panel, steps, values, label, marker):
         lines.append((label, tuple(steps), tuple(values)))
-        return plot(panel, steps, values, label=label)
+        assert marker == "."
+        return plot(panel, steps, values, label=label, marker=marker)
 
     monkeypatch.setattr(Axes, "plot", listen)
     history = [("distil", 0, {"imitation": 2.0}), ("distil", 1, {"imitation": 1.0}), ("align", 0, {"a": 3.0, "b": 4.0})]
@@ -31,9 +32,9 @@ def test_without_smoothing_a_line_goes_through_its_points(tmp_path: Path, monkey
     values: list[tuple[float, ...]] = []
     plot = Axes.plot
 
-    def listen(panel, steps, points, label):
+    def listen(panel, steps, points, label, marker):
         values.append(tuple(points))
-        return plot(panel, steps, points, label=label)
+        return plot(panel, steps, points, label=label, marker=marker)
 
     monkeypatch.setattr(Axes, "plot", listen)
     draw_curves([("held out", step, {"total": 1.0 / step}) for step in (1, 2, 4)], tmp_path / "curves.png", 0.0)

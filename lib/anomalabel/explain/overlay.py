@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -26,6 +27,9 @@ OPACITY = 0.55
 CALIBRATED_SPAN = 4.0
 """Map values above the threshold, standard deviations of healthy patches, over which calibrated colours run: the same
 for all images, so that a faint finding looks faint."""
+
+CHARACTERS_AN_INCH = 13
+"""Of the title, so that the picture of a single slice does not cut it off."""
 
 SHOWN_BOXES = 5
 """Boxes drawn: the highest-scoring ones that the shown slice cuts."""
@@ -52,13 +56,10 @@ def finish(figure: Figure, report: FindingsReport, path: Path) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    figure.suptitle(
-        f"{Path(report.image).name}: {report.method}, {report.model.name}, {report.config}\n"
-        f"{verdict(report)}; not for clinical use",
-        color="white",
-        fontsize=10,
-        parse_math=False,
-    )
+    width = int(CHARACTERS_AN_INCH * figure.get_figwidth())
+    told = f"{Path(report.image).name}: {report.method}, {report.model.name}, {report.config}"
+    lines = (*wrap(told, width), *wrap(f"{verdict(report)}; not for clinical use", width))
+    figure.suptitle("\n".join(lines), color="white", fontsize=10, parse_math=False)
     with replacing(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png", facecolor="black")
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from anomalabel.config import PreprocessingSettings
 from anomalabel.preprocessing.framing import SquareFrame
 from anomalabel.preprocessing.prepare import PreparedVolume, prepare_slice
-from anomalabel.preprocessing.slices import SlicePosition, extract_slice, insert_slice, slice_spacing_mm
+from anomalabel.preprocessing.slices import SlicePosition, extract_slice, slice_spacing_mm
 from anomalabel.volume import FloatArray, Matrix
 
 
@@ -86,8 +86,9 @@ class MapCanvas:
         reached = np.isfinite(on_slice)
         of_total = extract_slice(self._total, self._affine_ras, position)
         of_count = extract_slice(self._count, self._affine_ras, position)
-        insert_slice(self._total, self._affine_ras, position, of_total + np.where(reached, on_slice, 0))
-        insert_slice(self._count, self._affine_ras, position, of_count + reached)
+        # Both are views: the canvas itself changes.
+        np.add(of_total, on_slice, out=of_total, where=reached)
+        np.add(of_count, reached, out=of_count, casting="unsafe")
 
     def mean(self, seen: NDArray[np.bool_]) -> FloatArray:
         """(Z, Y, X) float32, NaN outside `seen` and where no slice came."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 import numpy as np
@@ -66,7 +67,7 @@ def slice_positions(
 
 
 def extract_slice(array: np.ndarray, affine_ras: Matrix, position: SlicePosition) -> np.ndarray:
-    """A slice in display orientation, as a view.
+    """A slice in display orientation, as a view: what is written into it is written into the array.
 
     Axial: rows run from anterior to posterior; coronal and sagittal: from superior to inferior. Columns run from the
     patient's right to left, in sagittal slices from anterior to posterior. A picture ("image") stays as stored.
@@ -79,16 +80,6 @@ def extract_slice(array: np.ndarray, affine_ras: Matrix, position: SlicePosition
         (H, W) of the array's type.
     """
     return _display(np.moveaxis(array, position.axis, 0)[position.index], affine_ras, position)
-
-
-def insert_slice(target: np.ndarray, affine_ras: Matrix, position: SlicePosition, image: np.ndarray) -> None:
-    """Write a slice of `extract_slice` back into its place: the exact inverse.
-
-    Args:
-        target: (Z, Y, X), changed in place.
-        image: (H, W) in display orientation.
-    """
-    _display(np.moveaxis(target, position.axis, 0)[position.index], affine_ras, position)[...] = image
 
 
 def slice_spacing_mm(affine_ras: Matrix, position: SlicePosition) -> tuple[float, float]:
@@ -109,10 +100,16 @@ def _positions_along(axis: int, volume: Volume, seen: np.ndarray, minimum_slice_
     return [SlicePosition(axis, int(index), plane) for index in kept]
 
 
-def _world_axes(affine_ras: Matrix) -> list[tuple[int, int]]:
+def _world_axes(affine_ras: Matrix) -> tuple[tuple[int, int], ...]:
     """For each array axis the world axis it follows most (each taken once) and its sign."""
-    followed = io_orientation(affine_ras)[::-1]
-    return [(int(world_axis), int(sign)) for world_axis, sign in followed]
+    return _followed_axes(np.ascontiguousarray(affine_ras, dtype=np.float64).tobytes())
+
+
+@lru_cache(maxsize=64)
+def _followed_axes(affine_bytes: bytes) -> tuple[tuple[int, int], ...]:
+    """Asked a dozen times for each slice, and slow to tell: it takes a singular value decomposition."""
+    followed = io_orientation(np.frombuffer(affine_bytes).reshape(4, 4))[::-1]
+    return tuple((int(world_axis), int(sign)) for world_axis, sign in followed)
 
 
 def _is_transposed(affine_ras: Matrix, position: SlicePosition) -> bool:

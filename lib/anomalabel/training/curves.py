@@ -15,6 +15,9 @@ from anomalabel.training.checkpoint import HistoryEntry
 
 SMOOTHING = 0.97
 
+MARKED = 50
+"""Points up to which each is marked: of a single one there is no line."""
+
 
 def draw_curves(history: Sequence[HistoryEntry], path: Path, smoothing: float = SMOOTHING) -> None:
     """One panel per phase, one line per loss, as PNG; each point is mixed with those before it, 0 = not at all."""
@@ -28,7 +31,7 @@ def draw_curves(history: Sequence[HistoryEntry], path: Path, smoothing: float = 
                     before = lines[loss][-1][1] if lines[loss] else value
                     lines[loss].append((step, smoothing * before + (1 - smoothing) * value))
         for loss, points in lines.items():
-            panel.plot(*zip(*points, strict=True), label=loss)
+            panel.plot(*zip(*points, strict=True), label=loss, marker="." if len(points) <= MARKED else None)
         panel.set(title=phase, xlabel="step", ylabel="loss")
         panel.legend(fontsize="small")
         panel.grid(alpha=0.3)

@@ -90,7 +90,7 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
     fit: Fit, plain: ReconstructionFit, tmp_path: Path, step: int
 ) -> None:
     """Right after the second epoch's last step only the first is kept; within the third, the second."""
-    heard: list[int] = []
+    heard: list[tuple[str, int]] = []
 
     def kill(stage: str, done: int, total: int) -> None:
         if done == step:
@@ -99,8 +99,9 @@ def test_an_interrupted_training_goes_on_as_if_nothing_had_happened(
     with pytest.raises(Cancelled):
         fit(watch=kill, checkpoints=tmp_path)
     assert len(list(tmp_path.glob("*/training_state.pt"))) == 1
-    resumed = fit(watch=lambda stage, done, total: heard.append(done), checkpoints=tmp_path)
-    assert heard[0] == (step - 1) // STEPS * STEPS
+    resumed = fit(watch=lambda stage, done, total: heard.append((stage, done)), checkpoints=tmp_path)
+    epochs = (step - 1) // STEPS
+    assert heard[:2] == [(f"going on after epoch {epochs}", 0), ("training", epochs * STEPS)]
     assert torch.equal(weights(resumed), weights(plain))
     assert resumed.history == plain.history
     assert resumed.best_epoch == plain.best_epoch
@@ -110,7 +111,7 @@ def test_a_finished_training_is_not_run_again(fit: Fit, tmp_path: Path) -> None:
     finished = fit(checkpoints=tmp_path)
     heard: list[int] = []
     again = fit(checkpoints=tmp_path, watch=lambda stage, done, total: heard.append(done))
-    assert heard == [3 * STEPS]
+    assert heard == [0, 3 * STEPS]
     assert torch.equal(weights(again), weights(finished))
     assert again.history == finished.history
 

@@ -90,6 +90,7 @@ def fit_reconstruction(
         found = processes.first_result(place.read)
         if found is not None:
             state.resume(found)
+            watch(f"going on after epoch {state.epochs}", 0, 0)
     learner = Learner(network, optimiser, settings, device, processes)
     epochs = Epochs(learner, state, _placed(learnt, device), _placed(held_out, device), augmentation, seed, watch)
     warnings: list[str] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
@@ -16,7 +17,6 @@ from anomalabel.training.checkpoint import (
     Checkpoint,
     HistoryEntry,
     read_checkpoint,
-    remove_checkpoint,
     write_checkpoint,
 )
 
@@ -117,15 +117,10 @@ class CheckpointPlace:
 def remove_checkpoints(checkpoints: Path) -> None:
     """Once the model is written: remove the checkpoints of all trainings in this folder.
 
-    Folders that are empty then go too; what else is in them stays.
+    With them goes what a killed training had begun to write. The folder goes too, unless something else is in it.
     """
     for folder in checkpoints.glob("[0-9a-f]" * FOLDER_DIGITS):
-        remove_checkpoint(folder)
-        _remove_empty(folder)
-    _remove_empty(checkpoints)
-
-
-def _remove_empty(folder: Path) -> None:
+        shutil.rmtree(folder, ignore_errors=True)
     # Not empty, or not there.
     with suppress(OSError):
-        folder.rmdir()
+        checkpoints.rmdir()
