@@ -240,7 +240,8 @@ BRIEF_RECONSTRUCTION: dict[str, Any] = {
     "side": 64,
     "channels": [4, 4, 4, 4, 4, 4],
     "mosaic": {"blocks": [16]},
-    "errors": {"cell": 8},
+    "errors": {"features": 1.0, "cell": 8},
+    "healthy_level": True,
     "training": {"epochs": 2, "samples": 16, "batch_size": 8},
 }
 """Two epochs of two steps."""

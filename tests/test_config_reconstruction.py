@@ -34,7 +34,7 @@ ALONE = {"msgms": 1.0, "features": 0.0}
         ({"similarity": {"constant": 0}}, "greater than 0"),
         ({"errors": {"msgms": 0, "features": 0}}, "at least one kind of error must count"),
         ({"errors": {"cell": 3}}, "the side 128 must be a multiple of the errors' cell of 3"),
-        ({"healthy_level": False}, "two kinds of error have no common unit without healthy_level"),
+        ({"errors": {"msgms": 1, "features": 1}}, "two kinds of error have no common unit without healthy_level"),
         ({"score": "mean"}, "'max' or 'top'"),
         ({"score_share": 0}, "greater than 0"),
         ({"score_share": 1.5}, "less than or equal to 1"),

@@ -19,7 +19,11 @@ from anomalabel.model_folder import read_description, read_model_folder, write_m
 from anomalabel.outputs import output_paths, write_result
 from anomalabel.pipeline import DetectionPipeline
 
-EDGES = {"errors": {"features": 0.0, "cell": 8}, "training": {"epochs": 4, "samples": 64, "batch_size": 8}}
+EDGES = {
+    "errors": {"features": 0.0, "cell": 8},
+    "healthy_level": True,
+    "training": {"epochs": 4, "samples": 64, "batch_size": 8},
+}
 """Learned for long enough to see lesions by their edges; in a random encoder's eyes they are nothing special."""
 
 

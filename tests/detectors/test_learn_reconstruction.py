@@ -69,6 +69,7 @@ def config(few_shot_config) -> AnatomyConfig:
             "channels": (4,) * 6,
             "mosaic": {"blocks": (16,)},
             "errors": {"features": 1.0, "cell": 8},
+            "healthy_level": True,
             "training": {"epochs": 2, "samples": 8, "batch_size": 4},
         }
     )

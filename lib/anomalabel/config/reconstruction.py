@@ -57,7 +57,7 @@ class ErrorKinds(Settings):
 
     msgms: float = Field(default=1.0, ge=0, description="edges, clap.txt eq. 3 (published)")
     features: float = Field(
-        default=1.0, ge=0, description="1 - cosine similarity of the encoder's patch features, beyond the paper"
+        default=0.0, ge=0, description="1 - cosine similarity of the encoder's patch features, beyond the paper"
     )
     cell: int = Field(default=4, ge=1, description="errors are means over squares of this many pixels")
 
@@ -101,7 +101,7 @@ class ReconstructionSettings(Settings):
     training: ReconstructionTraining = Field(default_factory=ReconstructionTraining)
     errors: ErrorKinds = Field(default_factory=ErrorKinds)
     healthy_level: bool = Field(
-        default=True, description="errors are told in standard deviations of healthy ones at the same place"
+        default=False, description="errors are told in standard deviations of healthy ones at the same place"
     )
     score: Literal["max", "top"] = Field(default="top", description="maximum (published), or the mean of the top share")
     score_share: float = Field(default=0.01, gt=0, le=1, description="of a slice's pixels, for the score top")

@@ -62,6 +62,7 @@ def config_of(**values: object) -> AnatomyConfig:
         "mosaic": {"blocks": (BLOCK,)},
         "similarity": {"scales": 2},
         "errors": {"features": 0.0, "cell": CELL},
+        "healthy_level": True,
         "batch_size": 3,
         "score": "top",
         "score_share": 0.05,
