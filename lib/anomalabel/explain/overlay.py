@@ -24,9 +24,11 @@ from anomalabel.volume import FloatArray, Volume
 
 COLOUR_MAP = "inferno"
 OPACITY = 0.55
-CALIBRATED_SPAN = 4.0
-"""Map values above the threshold, standard deviations of healthy patches, over which calibrated colours run: the same
-for all images, so that a faint finding looks faint."""
+CALIBRATED_RANGE = 2.0
+"""Of the threshold: where the brightest colour of a calibrated map lies, the same for all images of a model, so that a
+faint finding looks faint, in whatever unit."""
+
+SMALLEST_SPAN = 1e-6
 
 CHARACTERS_AN_INCH = 13
 """Of the title, so that the picture of a single slice does not cut it off."""
@@ -77,7 +79,8 @@ def verdict(report: FindingsReport) -> str:
 def brightest(report: FindingsReport) -> float:
     """The map value of the brightest colour."""
     if report.calibrated:
-        return report.threshold.value + CALIBRATED_SPAN
+        limit = report.threshold.value
+        return limit + (CALIBRATED_RANGE - 1) * max(abs(limit), SMALLEST_SPAN)
     return max(report.heatmap.max, report.threshold.value)
 
 
