@@ -210,6 +210,7 @@ def variant(config: AnatomyConfig, side: int, features: float, body: bool) -> An
     values = config.model_dump(mode="json")
     values["reconstruction"]["side"] = side
     values["reconstruction"]["errors"]["features"] = features
+    values["reconstruction"]["healthy_level"] = features > 0
     values["preprocessing"]["foreground"]["enabled"] = body
     return parse_settings(AnatomyConfig, values, config.name)
 
