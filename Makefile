@@ -10,9 +10,10 @@ STAMP := $(VENV)/.installed
 demo: $(STAMP)
 	$(BIN)/anomalabel demo --out demo_output
 
-# One process for each core; tests of one file stay together, since they share servers and models.
+# One process for each core; tests of one file stay together, since they share servers and models. Wide, so that paths in
+# tables are not folded.
 test: $(STAMP)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	COLUMNS=200 OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -119,8 +119,17 @@ def test_folders_may_be_of_one_set_or_of_several(tmp_path):
 def test_differences_of_network_and_settings_are_said(tmp_path):
     stood_in = {"ear": "EAR: embedded (no weights of timm:vit_small_patch16_224.dino at hand)."}
     measured = {"clap": (0.6, None), "ear": (0.5, None)}
-    write_result(tmp_path, "brain", measured, model="embedded", descriptions=stood_in, failed=2)
-    write_result(tmp_path, "liver", measured, model="embedded", descriptions=stood_in)
+    with_features = {"score": "top", "healthy_level": True, "errors": {"msgms": 1, "features": 1, "cell": 4}}
+    for key, failed in (("brain", 2), ("liver", 0)):
+        write_result(
+            tmp_path,
+            key,
+            measured,
+            model="embedded",
+            descriptions=stood_in,
+            failed=failed,
+            reconstruction=with_features,
+        )
     published = {"score": "max", "healthy_level": False, "errors": {"msgms": 1, "features": 0, "cell": 1}}
     dino = {"ear": "EAR: timm vit_small_patch16_224.dino"}
     write_result(tmp_path, "resc", measured, descriptions=dino, reconstruction=published)
