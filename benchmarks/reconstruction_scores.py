@@ -127,7 +127,7 @@ class Scores:
             [np.where(inside, values, np.nan).astype(np.float32) for values, inside in pairs],
             settings.false_positive_rate,
             settings.pixel_quantile,
-            "refitted" if settings.healthy_level else "same",
+            "refitted" if settings.healthy_level else "chosen",
         )
 
     def _made(self, settings: ReconstructionSettings) -> Maps:

@@ -19,7 +19,9 @@ of its fold, which learned from the others, the promise depends on who judges th
   jackknife is always wrong. Its bound of twice the rate (jackknife+) needs new images compared with each held-out one
   by that one's own detector.
 
-In the last three cases `expected` says what comes if the detectors judge alike, which is usual where leaving out a fold
+- "chosen": one detector that learned from none of the n, but whose best state was chosen by them. Nothing is proven.
+
+In the last four cases `expected` says what comes if the detectors judge alike, which is usual where leaving out a fold
 changes little.
 """
 
@@ -37,7 +39,7 @@ from numpy.typing import NDArray
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.volume import FloatArray
 
-JudgedBy = Literal["same", "lowest", "mean", "refitted"]
+JudgedBy = Literal["same", "lowest", "mean", "refitted", "chosen"]
 """Who judges new images, see above; "same" = the detector that judged the held-out ones and learned from none."""
 
 MINIMUM_HEALTHY = 2
@@ -197,7 +199,7 @@ def _promise(above: int, count: int, judged_by: JudgedBy, folds: Sequence[int]) 
     """Proven chance that a healthy image lies above a threshold which at most `above` of `count` scores exceed."""
     if judged_by == "same":
         return (above + 1) / (count + 1)
-    if judged_by == "refitted":
+    if judged_by in {"refitted", "chosen"}:
         return 1.0
     sizes = list(Counter(folds).values())
     if sum(sizes) != count:
@@ -215,10 +217,12 @@ def _in_words(promise: float, expected: float, judged_by: JudgedBy) -> str:
         return f"{proven}, for healthy images like these"
     if promise >= 1:
         proven = "none is promised"
-    return (
-        f"{_percent(expected)} of healthy images like these are expected to lie above ({proven}, since each was judged "
-        "by a model that learned from the others)"
+    reason = (
+        "the model was chosen by them"
+        if judged_by == "chosen"
+        else "each was judged by a model that learned from the others"
     )
+    return f"{_percent(expected)} of healthy images like these are expected to lie above ({proven}, since {reason})"
 
 
 def _percent(rate: float) -> str:

@@ -172,7 +172,8 @@ def test_without_healthy_level_images_are_judged_by_the_same_model(learned, mate
     own = np.array(OWNERS)
     scores = [float(errors[own == number][inside[own == number]].max()) for number in range(5)]
     np.testing.assert_allclose(found.calibration.scores, scores, rtol=1e-4)
-    assert found.calibration.image.rule == ConformalThreshold.of(scores, 0.3, "same").rule
+    assert found.calibration.image.rule == ConformalThreshold.of(scores, 0.3, "chosen").rule
+    assert "none is promised, since the model was chosen by them" in found.calibration.image.rule
 
 
 def test_each_kind_has_its_level_and_both_are_weighted(learned, material):

@@ -80,7 +80,7 @@ def learn_model(
     )
     scores, maps = _judged(model, errors, inside, material.owners, sums)
     calibration = Calibration.of(
-        scores, maps, settings.false_positive_rate, settings.pixel_quantile, "refitted" if levels else "same"
+        scores, maps, settings.false_positive_rate, settings.pixel_quantile, "refitted" if levels else "chosen"
     )
     means = {kind: float(values[inside].mean()) for kind, values in errors.items()}
     return ReconstructionLearned(
