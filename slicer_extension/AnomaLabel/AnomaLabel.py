@@ -1,18 +1,18 @@
-"""The AnomaLabel module of 3D Slicer: draws the panel and hands every act on to `AnomaLabelLib.presenter`."""
+"""The AnomaLabel module of 3D Slicer: draws the panel and hands every act on to `AnomaLabelLib.panel.presenter`."""
 
 from __future__ import annotations
 
 import qt
 import slicer
-from AnomaLabelLib.address import DEFAULT_ADDRESS
-from AnomaLabelLib.client import Client
 from AnomaLabelLib.errors import PanelError
-from AnomaLabelLib.map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
-from AnomaLabelLib.panel_state import Notice, PanelState, ShownRun
-from AnomaLabelLib.parameters import RunParameters, prompts_from_text
-from AnomaLabelLib.presenter import Presenter
-from AnomaLabelLib.server_facts import ConfigFacts, ServerFacts
-from AnomaLabelLib.summary import trained_text
+from AnomaLabelLib.panel.panel_state import Notice, PanelState, ShownRun
+from AnomaLabelLib.panel.presenter import Presenter
+from AnomaLabelLib.panel.summary import trained_text
+from AnomaLabelLib.server.address import DEFAULT_ADDRESS
+from AnomaLabelLib.server.client import Client
+from AnomaLabelLib.server.map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
+from AnomaLabelLib.server.parameters import RunParameters, prompts_from_text
+from AnomaLabelLib.server.server_facts import ConfigFacts, ServerFacts
 from AnomaLabelLib.translation import _
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,

@@ -38,7 +38,7 @@ class CannedClient:
         self._affine_ras = affine_ras
 
     def info(self):
-        from AnomaLabelLib.server_facts import ConfigFacts, ServerFacts, TaskFacts
+        from AnomaLabelLib.server.server_facts import ConfigFacts, ServerFacts, TaskFacts
 
         words = ("Glioma, Astrocytoma, Oligodendroglioma",), ("Normal, Healthy gray matter",)
         return ServerFacts(
@@ -63,8 +63,8 @@ class CannedClient:
         return 0, 0
 
     def infer(self, parameters, request_id: str, image):
-        from AnomaLabelLib.client import InferenceResult
-        from AnomaLabelLib.report import parse_report
+        from AnomaLabelLib.server.client import InferenceResult
+        from AnomaLabelLib.server.report import parse_report
 
         heatmap, report = example_result(self._voxels, self._affine_ras)
         return InferenceResult(parse_report(report), memoryview(heatmap))

@@ -120,8 +120,8 @@ def inference_result(
     **changes,
 ):
     """What `Client.infer` returns for a heatmap (Z, Y, X), its findings and the files of further maps, by kind."""
-    from AnomaLabelLib.client import InferenceResult
-    from AnomaLabelLib.report import parse_report
+    from AnomaLabelLib.server.client import InferenceResult
+    from AnomaLabelLib.server.report import parse_report
 
     text = json.dumps(report(heatmap, findings, **changes))
     views = {kind: memoryview(content) for kind, content in (maps or {}).items()}

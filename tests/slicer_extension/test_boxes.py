@@ -8,9 +8,9 @@ from itertools import product
 import numpy as np
 import pytest
 import slicer
-from AnomaLabelLib.boxes import add_box, rotation_of
 from AnomaLabelLib.errors import ReplyError
-from AnomaLabelLib.report import parse_report
+from AnomaLabelLib.scene.boxes import add_box, rotation_of
+from AnomaLabelLib.server.report import parse_report
 from example_results import affine, finding, report, volume_node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
-from AnomaLabelLib.client import Client, Limits
 from AnomaLabelLib.errors import (
     AddressError,
     PanelError,
@@ -20,7 +19,8 @@ from AnomaLabelLib.errors import (
     ServerTimeoutError,
     ServerUnreachableError,
 )
-from AnomaLabelLib.parameters import RunParameters
+from AnomaLabelLib.server.client import Client, Limits
+from AnomaLabelLib.server.parameters import RunParameters
 from example_results import affine, finding, nrrd_bytes, report
 from small_server import INFO, Reply, offer_everything, result_reply, small_server
 

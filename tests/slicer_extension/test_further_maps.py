@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import slicer
 from AnomaLabelLib.errors import PanelError, ReplyError
-from AnomaLabelLib.further_maps import LOOKS, map_name
-from AnomaLabelLib.map_kinds import MAP_KINDS, RECONSTRUCTION, SALIENCY, UNCERTAINTY
-from AnomaLabelLib.runs import add_run, delete_run, find_runs
-from AnomaLabelLib.slice_views import SliceOverlay, set_opacity
+from AnomaLabelLib.scene.further_maps import LOOKS, map_name
+from AnomaLabelLib.scene.runs import add_run, delete_run, find_runs
+from AnomaLabelLib.scene.slice_views import SliceOverlay, set_opacity
+from AnomaLabelLib.server.map_kinds import MAP_KINDS, RECONSTRUCTION, SALIENCY, UNCERTAINTY
 from example_results import affine, finding, inference_result, nrrd_bytes, volume_node
 
 MATRIX = affine((10, 20, -30), (1, 1.5, 2), (4, 5, 6), (-1, 1, 1))

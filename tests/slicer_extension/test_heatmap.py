@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import slicer
 from AnomaLabelLib.errors import ReplyError, SceneError
-from AnomaLabelLib.geometry import ijk_to_ras, same_grid
-from AnomaLabelLib.heatmap import load_heatmap, set_threshold, set_up_display, shown_threshold
-from AnomaLabelLib.report import parse_report
-from AnomaLabelLib.unseen import add_unseen_mask, unseen_fraction
+from AnomaLabelLib.scene.geometry import ijk_to_ras, same_grid
+from AnomaLabelLib.scene.heatmap import load_heatmap, set_threshold, set_up_display, shown_threshold
+from AnomaLabelLib.scene.unseen import add_unseen_mask, unseen_fraction
+from AnomaLabelLib.server.report import parse_report
 from example_results import affine, nrrd_bytes, report, volume_node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st

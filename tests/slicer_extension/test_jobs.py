@@ -8,7 +8,7 @@ import time
 
 import pytest
 from AnomaLabelLib.errors import BusyError, InternalError, PanelError, RunCancelledError
-from AnomaLabelLib.jobs import Failed, Finished, Jobs, Progress
+from AnomaLabelLib.server.jobs import Failed, Finished, Jobs, Progress
 
 
 def take_all(jobs: Jobs, patience_s: float = 5) -> list:

@@ -13,9 +13,13 @@ from PIL import Image
 from slicer_headless.scene import MODULE_FOLDER
 
 LIBRARY = MODULE_FOLDER / "AnomaLabelLib"
-FILES = sorted(LIBRARY.glob("*.py"))
+FILES = sorted(LIBRARY.rglob("*.py"))
 SHIPPED_WITH_SLICER = {"numpy", "requests", "vtk", "slicer"}
 SHOWN_TO_USERS = re.compile(r"(Error|Notice|setText|_damaged|_unreadable|_foreign)$")
+
+
+def place(path: Path) -> str:
+    return str(path.relative_to(MODULE_FOLDER))
 
 
 def imported(path: Path) -> set[str]:
@@ -33,12 +37,12 @@ def called(node: ast.Call) -> str:
     return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", FILES, ids=place)
 def test_the_library_needs_only_what_slicer_ships_and_no_qt(path):
     assert imported(path) - set(sys.stdlib_module_names) <= SHIPPED_WITH_SLICER
 
 
-@pytest.mark.parametrize("path", [*FILES, MODULE_FOLDER / "AnomaLabel.py"], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*FILES, MODULE_FOLDER / "AnomaLabel.py"], ids=place)
 def test_no_text_reaches_a_user_untranslated(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and SHOWN_TO_USERS.search(called(node)):

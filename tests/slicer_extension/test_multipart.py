@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from AnomaLabelLib.errors import ReplyError
-from AnomaLabelLib.multipart import MAXIMUM_PARTS, parse_multipart
+from AnomaLabelLib.server.multipart import MAXIMUM_PARTS, parse_multipart
 from hypothesis import given
 from hypothesis import strategies as st
 from requests.models import RequestEncodingMixin

@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from AnomaLabelLib.heatmap import shown_threshold
-from AnomaLabelLib.runs import find_runs
-from AnomaLabelLib.summary import decimals_for
+from AnomaLabelLib.panel.summary import decimals_for
+from AnomaLabelLib.scene.heatmap import shown_threshold
+from AnomaLabelLib.scene.runs import find_runs
 from example_results import affine, finding, nrrd_bytes, report, volume_node
 from slicer_headless.scene import MODULE_FOLDER
 from small_server import offer_everything, result_reply, small_server

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
-from AnomaLabelLib import ownership
-from AnomaLabelLib.client import Client, Limits
-from AnomaLabelLib.heatmap import shown_threshold
-from AnomaLabelLib.jobs import Jobs
-from AnomaLabelLib.parameters import RunParameters
-from AnomaLabelLib.presenter import Presenter
-from AnomaLabelLib.runs import find_runs
+from AnomaLabelLib.panel.presenter import Presenter
+from AnomaLabelLib.scene import ownership
+from AnomaLabelLib.scene.heatmap import shown_threshold
+from AnomaLabelLib.scene.runs import find_runs
+from AnomaLabelLib.server.client import Client, Limits
+from AnomaLabelLib.server.jobs import Jobs
+from AnomaLabelLib.server.parameters import RunParameters
 from example_results import affine, finding, nrrd_bytes, report, volume_node
 from small_server import Reply, offer_everything, result_reply, small_server
 

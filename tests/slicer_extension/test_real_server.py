@@ -7,12 +7,12 @@ import time
 import numpy as np
 import pytest
 import slicer
-from AnomaLabelLib.client import Client
 from AnomaLabelLib.errors import RequestRefusedError, RunCancelledError
-from AnomaLabelLib.geometry import ijk_to_ras, same_grid
-from AnomaLabelLib.parameters import RunParameters
-from AnomaLabelLib.presenter import Presenter
-from AnomaLabelLib.runs import find_runs
+from AnomaLabelLib.panel.presenter import Presenter
+from AnomaLabelLib.scene.geometry import ijk_to_ras, same_grid
+from AnomaLabelLib.scene.runs import find_runs
+from AnomaLabelLib.server.client import Client
+from AnomaLabelLib.server.parameters import RunParameters
 from example_results import volume_node
 from slicer_headless.panel import panel_widget, wait_for
 

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from AnomaLabelLib.errors import ReplyError
-from AnomaLabelLib.report import parse_report
+from AnomaLabelLib.server.report import parse_report
 from example_results import affine, finding, report
 
 from anomalabel.finding import FindingsReport

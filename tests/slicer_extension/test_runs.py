@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import slicer
 from AnomaLabelLib.errors import PanelError, SceneError
-from AnomaLabelLib.ownership import FINDING_ATTRIBUTE, owned_nodes
-from AnomaLabelLib.runs import add_run, delete_run, find_runs
+from AnomaLabelLib.scene.ownership import FINDING_ATTRIBUTE, owned_nodes
+from AnomaLabelLib.scene.runs import add_run, delete_run, find_runs
 from example_results import affine, finding, inference_result, volume_node
 
 MATRIX = affine((10, 20, -30), (1, 1.5, 2), (4, 5, 6), (-1, 1, 1))

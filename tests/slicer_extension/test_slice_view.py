@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from AnomaLabelLib.geometry import ijk_to_ras
-from AnomaLabelLib.heatmap import set_threshold
-from AnomaLabelLib.runs import add_run
-from AnomaLabelLib.slice_views import SliceOverlay, jump_to, nodes_of_class, set_opacity
+from AnomaLabelLib.scene.geometry import ijk_to_ras
+from AnomaLabelLib.scene.heatmap import set_threshold
+from AnomaLabelLib.scene.runs import add_run
+from AnomaLabelLib.scene.slice_views import SliceOverlay, jump_to, nodes_of_class, set_opacity
 from example_results import affine, finding, inference_result, volume_node
 
 pytestmark = pytest.mark.usefixtures("offscreen")

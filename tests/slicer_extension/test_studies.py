@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import SimpleITK
 import slicer
-from AnomaLabelLib.client import StudyFile
 from AnomaLabelLib.errors import SceneError
-from AnomaLabelLib.geometry import ijk_to_ras, same_grid
-from AnomaLabelLib.runs import add_run
-from AnomaLabelLib.studies import find_study, load_study
+from AnomaLabelLib.scene.geometry import ijk_to_ras, same_grid
+from AnomaLabelLib.scene.runs import add_run
+from AnomaLabelLib.scene.studies import find_study, load_study
+from AnomaLabelLib.server.client import StudyFile
 from example_results import affine, finding, inference_result, nrrd_bytes, volume_node
 from PIL import Image
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from .translation import _
+from ..translation import _
 
 UNSEEN_LABEL = 1
 TINT = (0.36, 0.45, 0.85)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import slicer
 
-from .errors import SceneError, unreadable_image
+from ..errors import SceneError, unreadable_image
+from ..translation import _
 from .pictures import is_picture, read_picture
-from .translation import _
 
 NRRD_NAME = "image.nrrd"
 

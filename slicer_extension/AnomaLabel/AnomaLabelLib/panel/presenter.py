@@ -9,23 +9,23 @@ from dataclasses import replace
 import numpy as np
 import slicer
 
-from . import heatmap as heatmap_display
-from .address import is_this_computer
-from .client import Client
-from .errors import BusyError, PanelError, SceneError
-from .further_maps import LOOKS
-from .geometry import ijk_to_ras, to_world
-from .jobs import Finished, Jobs, Progress
+from ..errors import BusyError, PanelError, SceneError
+from ..scene import heatmap as heatmap_display
+from ..scene.further_maps import LOOKS
+from ..scene.geometry import ijk_to_ras, to_world
+from ..scene.runs import Run, add_run, delete_run, find_runs
+from ..scene.scene_upload import volume_file
+from ..scene.slice_views import SliceOverlay, fit_to_background, jump_to, set_opacity
+from ..scene.studies import find_study, load_study
+from ..server.address import is_this_computer
+from ..server.client import Client
+from ..server.jobs import Finished, Jobs, Progress
+from ..server.parameters import RunParameters
+from ..server.server_facts import ServerFacts
+from ..server.work import ConnectWork, RunResult, RunWork
+from ..translation import _
 from .panel_state import Notice, PanelState
-from .parameters import RunParameters
-from .runs import Run, add_run, delete_run, find_runs
-from .scene_upload import volume_file
-from .server_facts import ServerFacts
-from .slice_views import SliceOverlay, fit_to_background, jump_to, set_opacity
-from .studies import find_study, load_study
 from .summary import run_notice, server_notice, shown_run
-from .translation import _
-from .work import ConnectWork, RunResult, RunWork
 
 CONNECT = "connect"
 RUN = "run"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import BusyError, InternalError, PanelError, RunCancelledError
+from ..errors import BusyError, InternalError, PanelError, RunCancelledError
 
 
 @dataclass(frozen=True)

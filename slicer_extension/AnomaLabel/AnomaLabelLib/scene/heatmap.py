@@ -6,10 +6,10 @@ import numpy as np
 import slicer
 from vtk.util import numpy_support
 
-from .errors import ReplyError
+from ..errors import ReplyError
+from ..server.report import Report
+from ..translation import _
 from .geometry import grid_size
-from .report import Report
-from .translation import _
 from .volume_files import read_nrrd
 
 COLORS_ID = "vtkMRMLColorTableNodefMRIPA"

@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import requests
 
-from .address import parse_address
-from .errors import (
+from ..errors import (
     AddressError,
     ReplyError,
     RequestRefusedError,
@@ -21,12 +20,13 @@ from .errors import (
     ServerTimeoutError,
     ServerUnreachableError,
 )
+from ..translation import _
+from .address import parse_address
 from .map_kinds import MAP_KINDS
 from .multipart import Part, parse_multipart
 from .parameters import RunParameters
 from .report import Report, parse_report
 from .server_facts import ServerFacts, parse_info, parse_studies
-from .translation import _
 
 CHUNK_BYTES = 1 << 20
 MAXIMUM_TEXT_BYTES = 16 << 20

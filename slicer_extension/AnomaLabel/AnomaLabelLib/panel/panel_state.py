@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .report import Finding
-from .server_facts import ServerFacts
+from ..server.report import Finding
+from ..server.server_facts import ServerFacts
 
 
 @dataclass(frozen=True)

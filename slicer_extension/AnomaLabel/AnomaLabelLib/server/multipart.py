@@ -7,8 +7,8 @@ from email.message import Message
 from email.parser import BytesParser
 from email.policy import HTTP
 
-from .errors import ReplyError
-from .translation import _
+from ..errors import ReplyError
+from ..translation import _
 
 MAXIMUM_PARTS = 16
 MAXIMUM_HEADER_BYTES = 8192

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import PanelError, RunCancelledError, ServerNotReadyError
 from .client import Client, InferenceResult, StudyFile
-from .errors import PanelError, RunCancelledError, ServerNotReadyError
 from .jobs import JobContext
 from .parameters import RunParameters
 from .server_facts import ServerFacts

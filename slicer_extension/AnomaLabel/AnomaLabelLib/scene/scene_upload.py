@@ -9,9 +9,9 @@ from pathlib import Path
 
 import slicer
 
-from .errors import SceneError
+from ..errors import SceneError
+from ..translation import _
 from .geometry import grid_size
-from .translation import _
 from .volume_files import NRRD_NAME, write_nrrd
 
 

@@ -6,8 +6,8 @@ import json
 import math
 from dataclasses import dataclass
 
-from .errors import ReplyError
-from .translation import _
+from ..errors import ReplyError
+from ..translation import _
 
 SCHEMA = "anomalabel.findings/1"
 MAXIMUM_FINDINGS = 10_000

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import ReplyError
+from ..errors import ReplyError
+from ..translation import _
 from .map_kinds import MAP_KINDS
-from .translation import _
 
 
 @dataclass(frozen=True)

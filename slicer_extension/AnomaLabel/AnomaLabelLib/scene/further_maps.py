@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import slicer
 
-from .errors import ReplyError
+from ..errors import ReplyError
+from ..server.map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
+from ..translation import _
 from .geometry import grid_size, same_grid
-from .map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
-from .translation import _
 from .volume_files import read_nrrd
 
 SMALLEST_WINDOW = 1e-6

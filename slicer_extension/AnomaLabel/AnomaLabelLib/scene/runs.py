@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 
 import slicer
 
+from ..errors import PanelError, SceneError
+from ..server.client import InferenceResult
+from ..server.map_kinds import MAP_KINDS
+from ..server.report import Report, parse_report
+from ..translation import _
 from .boxes import add_box
-from .client import InferenceResult
-from .errors import PanelError, SceneError
 from .further_maps import load_map
 from .geometry import same_grid
 from .heatmap import load_heatmap, set_up_display
-from .map_kinds import MAP_KINDS
 from .ownership import (
     BOX_ROLE,
     HEATMAP_ROLE,
@@ -25,9 +27,7 @@ from .ownership import (
     claim,
     owned_nodes,
 )
-from .report import Report, parse_report
 from .subject_hierarchy import add_folder, remove_folder
-from .translation import _
 from .unseen import add_unseen_mask
 
 SOURCE_REFERENCE = "AnomaLabel.source"

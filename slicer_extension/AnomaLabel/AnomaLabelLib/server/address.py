@@ -5,8 +5,8 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import urlsplit
 
-from .errors import AddressError
-from .translation import _
+from ..errors import AddressError
+from ..translation import _
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8000"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-from .errors import RequestRefusedError
-from .translation import _
+from ..errors import RequestRefusedError
+from ..translation import _
 
 NOT_SENT = frozenset({"task", "maps"})
 """The task stands in the address, and each map is a key of its own."""

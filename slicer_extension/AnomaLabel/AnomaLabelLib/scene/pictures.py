@@ -10,7 +10,7 @@ import slicer
 import vtk
 from vtk.util import numpy_support
 
-from .errors import unreadable_image
+from ..errors import unreadable_image
 
 TIFF_BOTTOM_LEFT = 4
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import slicer
 
-from .errors import ReplyError
+from ..errors import ReplyError
+from ..server.report import Finding
+from ..translation import _
 from .geometry import ijk_to_ras
-from .report import Finding
-from .translation import _
 
 COLOR = (1.0, 0.85, 0.2)
 CENTER_TOLERANCE_MM = 0.1

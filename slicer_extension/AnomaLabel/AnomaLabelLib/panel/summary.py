@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 
-from .heatmap import shown_threshold
+from ..scene.heatmap import shown_threshold
+from ..scene.runs import Run
+from ..scene.unseen import unseen_fraction
+from ..server.report import Report
+from ..server.server_facts import ConfigFacts, ServerFacts
+from ..translation import _
 from .panel_state import Notice, ShownRun
-from .report import Report
-from .runs import Run
-from .server_facts import ConfigFacts, ServerFacts
-from .translation import _
-from .unseen import unseen_fraction
 
 FEWEST_DECIMALS = 2
 MOST_DECIMALS = 8

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import slicer
 
-from .client import StudyFile
+from ..server.client import StudyFile
 from .geometry import grid_size
 from .slice_views import nodes_of_class
 from .volume_files import read_image

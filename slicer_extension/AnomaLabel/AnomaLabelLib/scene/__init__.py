@@ -1,0 +1,1 @@
+"""What lies in the scene: results, boxes, maps, segments and the slice views that show them."""
