@@ -12,6 +12,17 @@ setup(
     name="anomalabel",
     version=VERSION,
     description="Shows where a medical image departs from health: a MONAI Label app and a 3D Slicer extension",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
     python_requires=">=3.10,<3.13",
     package_dir={
         "": "lib",
@@ -73,6 +84,7 @@ setup(
         "dev": [
             "httpx>=0.27",
             "hypothesis>=6.100",
+            "jsonschema>=3.2",
             "mypy>=1.10",
             "pytest>=8",
             "pytest-xdist>=3.5",

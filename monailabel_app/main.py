@@ -8,6 +8,7 @@ from typing import Any
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
 from anomalabel import __version__
@@ -17,17 +18,31 @@ from monailabel_app.app import (
     build_pipeline,
     split_backbones,
 )
-from monailabel_app.datastore.studies import StudiesDatastore
 from monailabel_app.infers.clap_attention import ClapAttention
 from monailabel_app.infers.detection_task import Detecting
 from monailabel_app.infers.few_shot_localization import FewShotLocalization
 from monailabel_app.infers.unet_reconstruction import UnetReconstruction
-from monailabel_app.places import is_remote, models_folder, reviews_folder, studies_folder
+from monailabel_app.places import (
+    is_remote,
+    masks_folder,
+    models_folder,
+    reviews_folder,
+    scores_folder,
+    studies_folder,
+)
+from monailabel_app.reviews.label_copy import LabelCopies
+from monailabel_app.reviews.labelled_studies import LabelledStudies
+from monailabel_app.reviews.masks import MaskStore
+from monailabel_app.reviews.standings import Standings
 from monailabel_app.reviews.store import ReviewStore
+from monailabel_app.scoring.store import ScoreStore
+from monailabel_app.strategies.next_case import next_case_strategies
 from monailabel_app.trained_models import TrainedModels
 from monailabel_app.trainers.few_shot_localization import FewShotLocalizationTraining
 from monailabel_app.trainers.local_training import Training, Workplace
 from monailabel_app.trainers.unet_reconstruction import UnetReconstructionTraining
+from monailabel_app.worklist.leases import Leases
+from monailabel_app.worklist.worklist import Worklist
 
 FEW_SHOT = "few_shot_localization"
 RECONSTRUCTION = "unet_reconstruction"
@@ -56,12 +71,20 @@ class AnomaLabelApp(MONAILabelApp):
         self.pipeline = build_pipeline(conf) if pipeline is None else pipeline
         self.trained = {task: TrainedModels(models_folder(studies, task), task) for task in (FEW_SHOT, RECONSTRUCTION)}
         self.reviews = ReviewStore(reviews_folder(studies))
+        self.scores = ScoreStore(scores_folder(studies))
+        self.masks = MaskStore(masks_folder(studies))
+        self.leases = Leases()
+        standings = Standings(self.reviews)
+        self.worklist = Worklist(standings, self.leases, self.scores)
         self._trainings = trainings or {}
         super().__init__(app_dir, studies, conf, name="AnomaLabel", description=DESCRIPTION, version=__version__)
+        self.label_copies: LabelCopies | None = None
+        if isinstance(self._datastore, LabelledStudies):
+            self.label_copies = LabelCopies(self.reviews, standings, self.masks, self._datastore)
 
     def init_datastore(self) -> Datastore:
         """Our own datastore for a folder, MONAI Label's for a picture archive."""
-        return super().init_datastore() if is_remote(self.studies) else StudiesDatastore(studies_folder(self.studies))
+        return super().init_datastore() if is_remote(self.studies) else LabelledStudies(studies_folder(self.studies))
 
     def init_infers(self) -> dict[str, InferTask]:
         """The tasks, by the name in their address."""
@@ -77,6 +100,10 @@ class AnomaLabelApp(MONAILabelApp):
         tasks = {FEW_SHOT: FewShotLocalizationTraining, RECONSTRUCTION: UnetReconstructionTraining}
         return {name: task(workplace, self.trained[name], self._trainings.get(name)) for name, task in tasks.items()}
 
+    def init_strategies(self) -> dict[str, Strategy]:
+        """The worklist's orders, by the name in their address."""
+        return next_case_strategies(self.worklist)
+
     @property
     def infers(self) -> dict[str, InferTask]:
         """What `init_infers` made."""
@@ -89,4 +116,4 @@ class AnomaLabelApp(MONAILabelApp):
 
     def info(self) -> dict[str, Any]:
         """MONAI Label's description of the app, and under `anomalabel` what our own client needs."""
-        return {**super().info(), "anomalabel": anomalabel_info(self.backbones, self.trained.values())}
+        return {**super().info(), "anomalabel": anomalabel_info(self.backbones, self.trained.values(), self.trainers)}

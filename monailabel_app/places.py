@@ -19,7 +19,7 @@ def studies_folder(studies: str) -> Path:
 
 
 def own_folder(studies: str) -> Path:
-    """Where models and reviews of a studies folder lie; for a picture archive, a folder of this user's."""
+    """Where models, reviews and scores of a studies folder lie; for a picture archive, a folder of this user's."""
     if is_remote(studies):
         return Path.home() / ".cache" / FOLDER_NAME / hashlib.sha256(studies.encode()).hexdigest()[:16]
     return studies_folder(studies) / FOLDER_NAME
@@ -35,6 +35,21 @@ def reviews_folder(studies: str) -> Path:
     return own_folder(studies) / "reviews"
 
 
+def masks_folder(studies: str) -> Path:
+    """The corrected masks that review events name."""
+    return reviews_folder(studies) / "masks"
+
+
 def training_status_file(studies: str) -> Path:
     """What the last training was and how it ended."""
     return own_folder(studies) / "training.json"
+
+
+def scores_folder(studies: str) -> Path:
+    """The files of what methods said of studies."""
+    return own_folder(studies) / "scores"
+
+
+def scoring_status_file(studies: str) -> Path:
+    """What the last scoring was and how it ended."""
+    return own_folder(studies) / "scoring.json"

@@ -5,6 +5,7 @@ Which of MONAI Label's routes are kept, and why the others are not, is told in `
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import tempfile
@@ -23,11 +24,14 @@ from anomalabel.errors import ConfigError
 from monailabel_app.infers.detection_task import Detecting
 from monailabel_app.jobs import InferenceQueue
 from monailabel_app.main import AnomaLabelApp
-from monailabel_app.places import training_status_file
+from monailabel_app.places import scoring_status_file, training_status_file
 from monailabel_app.readiness import WarmUp
-from monailabel_app.routes import images, infer, monai, reviews, sessions, status, train
+from monailabel_app.routes import images, infer, monai, reviews, scoring, sessions, status, train, worklist
 from monailabel_app.routes.errors import install_error_handlers
 from monailabel_app.safety.body_limit import BodyLimit
+from monailabel_app.safety.login import Login
+from monailabel_app.safety.tokens import TokenFile
+from monailabel_app.scoring.background import BackgroundScoring
 from monailabel_app.settings import (
     APP_DIRECTORY,
     ServerSettings,
@@ -69,14 +73,19 @@ def create_app(
             finally:
                 state.queue.cancel_all()
                 state.training.close()
+                state.scoring.close()
                 state.warm_up.close()
+                if state.app.label_copies is not None:
+                    state.app.label_copies.close()
 
     app = FastAPI(title="AnomaLabel", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     for router in (
         status.router,
         infer.router,
         train.router,
+        scoring.router,
         reviews.router,
+        worklist.router,
         images.router,
         sessions.router,
         monai.kept_routes(),
@@ -84,6 +93,8 @@ def create_app(
         app.include_router(router)
     install_error_handlers(app)
     app.add_middleware(BodyLimit, maximum_bytes=settings.maximum_upload_bytes)
+    if settings.tokens is not None:
+        app.add_middleware(Login, tokens=TokenFile(settings.tokens))
     if settings.cors_origins:
         app.add_middleware(
             CORSMiddleware, allow_origins=list(settings.cors_origins), allow_methods=["*"], allow_headers=["*"]
@@ -102,10 +113,13 @@ def build_state(
     studies = str(settings.studies)
     app = AnomaLabelApp(str(APP_DIRECTORY), studies, app_configuration(settings), pipeline, trainings)
     app.server_mode(True)
+    if app.label_copies is not None:
+        app.label_copies.repair()
     registry.apps[f"{APP_DIRECTORY}{settings.studies}"] = app
-    queue = InferenceQueue(settings.maximum_waiting)
-    background = BackgroundTraining(training_status_file(studies))
-    return ServerState(settings, app, queue, WarmUp(app.pipeline, app.backbones), folder, background)
+    queue = InferenceQueue(settings.maximum_waiting, asyncio.get_running_loop())
+    training = BackgroundTraining(training_status_file(studies))
+    scoring = BackgroundScoring(scoring_status_file(studies))
+    return ServerState(settings, app, queue, WarmUp(app.pipeline, app.backbones), folder, training, scoring)
 
 
 def serve(settings: ServerSettings) -> None:
@@ -117,13 +131,28 @@ def serve(settings: ServerSettings) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     with _exclusive(settings.studies), _listening(settings) as listener:
         host, port = listener.getsockname()[:2]
-        if not is_loopback(settings.host):
-            logger.warning("Everybody who reaches %s can read the studies: there is no login.", host)
+        for warning in access_warnings(settings):
+            logger.warning(warning)
         logger.info("AnomaLabel serves %s on http://%s:%s; not for clinical use", settings.studies, host, port)
         config = uvicorn.Config(
             create_app(settings), log_config=None, access_log=False, timeout_graceful_shutdown=SHUTDOWN_SECONDS
         )
         uvicorn.Server(config).run(sockets=[listener])
+
+
+def access_warnings(settings: ServerSettings) -> tuple[str, ...]:
+    """What an operator should know of who can read the studies, none on loopback."""
+    if is_loopback(settings.host):
+        return ()
+    if settings.tokens is None:
+        return (
+            f"Everybody who reaches {settings.host} can read the studies: there is no login. "
+            "Make tokens with `anomalabel token` and start with --tokens FILE.",
+        )
+    return (
+        f"Login tokens and studies cross the network to {settings.host} in plain HTTP, where others can read them. "
+        "Listen on 127.0.0.1 behind a proxy with TLS (README, 'Login and TLS').",
+    )
 
 
 def _listening(settings: ServerSettings) -> socket.socket:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from anomalabel.config import EMBEDDED
 from anomalabel.errors import ConfigError
+from monailabel_app.safety.tokens import load_tokens
 
 APP_DIRECTORY = Path(__file__).resolve().parent
 GIBIBYTE = 1024**3
@@ -19,7 +20,7 @@ class ServerSettings:
 
     Args:
         studies: existing folder with the images to annotate.
-        host: address to listen on; anything but loopback is the operator's explicit choice, since there is no login.
+        host: address to listen on; anything but loopback is the operator's explicit choice, since it is plain HTTP.
         port: TCP port, 0 to 65535; 0 lets the system choose one.
         device: "auto", "cpu", "cuda", "cuda:1", ...
         backbones: the only image-text models that a client may name; loaded at start.
@@ -27,9 +28,11 @@ class ServerSettings:
         allowed_hosts: accepted Host headers; empty means loopback names on a loopback address and any elsewhere.
         maximum_upload_bytes: larger request bodies are answered 413.
         maximum_waiting: inference requests that may queue behind the running one; more are answered 503.
+        tokens: file of login tokens, see `safety.tokens`; None: there is no login.
 
     Raises:
-        ConfigError: the studies folder does not exist, no backbone, a port or a limit out of range.
+        ConfigError: the studies folder does not exist, no backbone, a port or a limit out of range, or a token file
+            that cannot be used.
     """
 
     studies: Path
@@ -41,6 +44,7 @@ class ServerSettings:
     allowed_hosts: tuple[str, ...] = ()
     maximum_upload_bytes: int = 2 * GIBIBYTE
     maximum_waiting: int = 16
+    tokens: Path | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "studies", Path(self.studies).expanduser().resolve())
@@ -54,6 +58,9 @@ class ServerSettings:
             raise ConfigError("A limit of the server is negative or zero.", "Give a positive number.")
         if "*" in self.cors_origins:
             raise ConfigError("Any web page could read patient data with the origin '*'.", "Name the origins.")
+        if self.tokens is not None:
+            object.__setattr__(self, "tokens", Path(self.tokens).expanduser().resolve())
+            load_tokens(self.tokens)
 
     @property
     def trusted_hosts(self) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""What lives as long as the server: app, queue, warm-up, training and the temporary folder."""
+"""What lives as long as the server: app, queue, warm-up, training, scoring and the temporary folder."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from monailabel_app.main import AnomaLabelApp
 from monailabel_app.readiness import WarmUp
 from monailabel_app.reviews.store import ReviewStore
 from monailabel_app.safety.names import shortened
+from monailabel_app.scoring.background import BackgroundScoring
 from monailabel_app.settings import ServerSettings
 from monailabel_app.trainers.background import BackgroundTraining
 from monailabel_app.trainers.local_training import LearningTask
@@ -35,6 +36,7 @@ class ServerState:
         warm_up: of the models.
         folder: temporary, ours alone, removed at shutdown.
         training: of models.
+        scoring: of studies.
     """
 
     settings: ServerSettings
@@ -43,6 +45,7 @@ class ServerState:
     warm_up: WarmUp
     folder: Path
     training: BackgroundTraining
+    scoring: BackgroundScoring
 
     @property
     def reviews(self) -> ReviewStore:

@@ -52,6 +52,33 @@ def test_prompts_of_the_papers_table_1(name):
     assert (prompts.positive, prompts.negative) == ((TABLE_1[name][0],), (TABLE_1[name][1],))
 
 
+@pytest.mark.parametrize("name", shipped_config_names())
+def test_shipped_reasons_to_reject_are_few_and_end_with_the_general_ones(name):
+    reasons = load_config(name).review.rejection_reasons
+    assert 6 <= len(reasons) <= 10
+    assert reasons[-3:] == ("Known and not relevant", "Wrong place or size", "Other")
+
+
+def test_a_config_without_reasons_to_reject_has_the_general_ones(tmp_path):
+    reasons = load_config(written(tmp_path, MINIMAL)).review.rejection_reasons
+    assert reasons[:3] == ("Artefact", "Normal anatomy", "Normal variant")
+
+
+@pytest.mark.parametrize("reasons", [[], [""], [" "], ["Other", "other "], ["x" * 201], [3]])
+def test_reasons_to_reject_that_cannot_be_chosen_are_refused(tmp_path, reasons):
+    path = written(tmp_path, {**MINIMAL, "review": {"rejection_reasons": reasons}})
+    with pytest.raises(ConfigError, match=r"mine\.yaml: review\.rejection_reasons"):
+        load_config(path)
+
+
+def test_reasons_to_reject_decide_no_result(tmp_path):
+    plain = load_config(written(tmp_path, MINIMAL))
+    other = load_config(written(tmp_path, {**MINIMAL, "review": {"rejection_reasons": ["No"]}}))
+    deeper = load_config(written(tmp_path, {**MINIMAL, "attention": {"layer": 5}}))
+    assert plain.deciding_json() == other.deciding_json() != deeper.deciding_json()
+    assert "rejection_reasons" not in plain.deciding_json()
+
+
 def test_published_constants():
     published = {name: load_config(name).attention for name in shipped_config_names()}
     assert {name: (one.layer, one.beta) for name, one in published.items()} == {

@@ -88,6 +88,9 @@ class FindingsReport(_Frozen):
     image_threshold: Threshold | None = Field(
         default=None, description="image scores above are abnormal; null where the method is not calibrated"
     )
+    minimum_volume_mm3: float | None = Field(
+        default=None, description="smaller regions above the threshold are left out"
+    )
     prompt_specificity: float | None = Field(description="0 (map ignores its prompt) to 2; see attention.specificity")
     nonfinite_voxels: int
     spacing_known: bool

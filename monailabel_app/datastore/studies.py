@@ -183,7 +183,8 @@ class StudiesDatastore(LocalDatastore):
         index = self._datastore.model_dump(exclude={"base_path"})
         index["objects"] = {**{key: value.model_dump() for key, value in self._absent.items()}, **index["objects"]}
         path = Path(self._datastore_config_path)
-        write_text(path, json.dumps(index, indent=2, default=str))
+        # Without indentation, which makes json many times slower: this is written at every label and every served case.
+        write_text(path, json.dumps(index, default=str))
         self._config_ts = path.stat().st_mtime
 
 

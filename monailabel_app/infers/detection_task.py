@@ -105,10 +105,7 @@ class DetectionTask(InferTask):
         Raises:
             AnomaLabelError: the image or the request cannot be used; no path of this machine in its text.
         """
-        try:
-            result = self.pipeline.detect(source, request.detection, progress)
-        except AnomaLabelError as error:
-            raise renamed(error, {str(source): name, **_folder_names(request.backbone)}) from error
+        result = self.detect(source, name, request, progress)
         heatmap = folder / "heatmap.nrrd"
         report = result.report.model_copy(update={"image": name})
         if request.compact:
@@ -122,6 +119,13 @@ class DetectionTask(InferTask):
             maps[part] = folder / f"{part}.nrrd"
             write_heatmap(maps[part], values, result.volume.affine_ras)
         return Inference(heatmap, report, maps)
+
+    def detect(self, source: Path, name: str, request: InferRequest, progress: Progress) -> Detected:
+        """Detect and write nothing; arguments and errors as of `run`."""
+        try:
+            return self.pipeline.detect(source, request.detection, progress)
+        except AnomaLabelError as error:
+            raise renamed(error, {str(source): name, **_folder_names(request.backbone)}) from error
 
     def __call__(self, request: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """The call of MONAI Label's own server and of its batch inference.

@@ -4,19 +4,30 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from anomalabel.config import describe_validation
 from anomalabel.errors import AnomaLabelError
-from monailabel_app.reviews.event import VERDICTS, ReviewEvent, Verdict
+from monailabel_app.reviews.event import ReviewEvent, Verdict
+from monailabel_app.reviews.outcome import CaseOutcome, fold
+
+CUT_OFF = "A crash cut off an event before it was kept; review again."
 
 
 class ReviewsDamaged(AnomaLabelError):
-    """A file of review events was changed or damaged: a line is no event, or does not follow from the one before."""
+    """A file of review events was changed or damaged: a line is no event, or does not follow from the one before.
+
+    Args:
+        path: of the file.
+        line: the first one that does not hold, from 1 on.
+        reason: what is wrong with it.
+    """
 
     def __init__(self, path: Path, line: int, reason: str) -> None:
+        self.line = line
         super().__init__(
             f"{shown(path)}, line {line}: {reason}.",
             "Put the file back from a backup; what reviewers decided must not be guessed.",
@@ -35,17 +46,27 @@ class ReviewChain:
     Args:
         events: all that were written whole.
         torn: the unfinished last line that a crash left behind, b"" where there is none; nobody was told of it.
+        last_sha256: of the last line without its line end, None where there is no event.
     """
 
     events: tuple[ReviewEvent, ...] = ()
     torn: bytes = b""
     last_sha256: str | None = None
 
+    @cached_property
+    def outcome(self) -> CaseOutcome:
+        """What the events come to."""
+        return fold(self.events)
+
     @property
     def verdict(self) -> Verdict | None:
-        """What the last case event says, None where there is none."""
-        said = [VERDICTS[event.action] for event in self.events if event.action in VERDICTS]
-        return said[-1] if said else None
+        """What a model may learn from: the verdict of a reviewed image; None while a second reading is pending."""
+        return self.outcome.settled_verdict
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a reviewer should know of the file."""
+        return (CUT_OFF,) if self.torn else ()
 
 
 def parse_chain(content: bytes, image: str, path: Path) -> ReviewChain:

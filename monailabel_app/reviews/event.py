@@ -4,29 +4,63 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timezone
-from typing import Literal
+from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
+from anomalabel.config import describe_validation
 from anomalabel.finding import ModelIdentity, PromptTexts
 
-FindingAction = Literal["accepted", "rejected", "edited", "added", "reopened"]
-CaseAction = Literal["case_normal", "case_abnormal"]
+FindingAction = Literal["accepted", "rejected", "edited", "added", "reopened", "withdrawn"]
+CaseAction = Literal[
+    "case_normal",
+    "case_abnormal",
+    "case_reopened",
+    "second_reader",
+    "second_reader_withdrawn",
+    "read_normal",
+    "read_abnormal",
+    "segmented",
+]
 Action = FindingAction | CaseAction
 Verdict = Literal["normal", "abnormal"]
+
+CASE_ACTIONS: frozenset[str] = frozenset(get_args(CaseAction))
 
 VERDICTS: dict[str, Verdict] = {"case_normal": "normal", "case_abnormal": "abnormal"}
 """What a case action says of the whole image; every other action says nothing of it."""
 
+OWN_VERDICTS: dict[str, Verdict] = {"read_normal": "normal", "read_abnormal": "abnormal"}
+"""What a reader thought before the model's hint was shown; it says nothing of the final verdict."""
+
 State = dict[str, JsonValue]
 """A finding as it was or became: a row of `findings` of the schema `anomalabel.findings/1`, or what a client drew."""
+
+SHA256 = "^[0-9a-f]{64}$"
+
+
+class Segmentation(BaseModel):
+    """What `segmented` says: a corrected mask that lies on the server already.
+
+    Args:
+        mask_sha256: of the mask's file, under which it was sent.
+        finding_ids: of the findings it marks.
+        segments: names, in the order of the mask's values from 1 on.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    mask_sha256: str = Field(pattern=SHA256)
+    finding_ids: tuple[str, ...] = Field(default=(), max_length=10_000)
+    segments: tuple[str, ...] = Field(default=(), max_length=10_000)
 
 
 class Review(BaseModel):
     """What a client says: everything of an event but its place in the chain.
 
     A finding's action names the finding, a case's action names none. `edited` has both states, `added` only the one
-    after. A client that asks twice with the same `event_id`, since the first answer got lost, adds one event.
+    after, `withdrawn` (an added finding taken back) none after, `segmented` a `Segmentation` after. A client that asks
+    twice with the same `event_id`, since the first answer got lost, adds one event.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
@@ -37,25 +71,42 @@ class Review(BaseModel):
     finding_id: str | None = Field(default=None, min_length=1, max_length=200)
     before: State | None = None
     after: State | None = None
-    findings_sha256: str | None = Field(default=None, pattern="^[0-9a-f]{64}$", description="of the report reviewed")
+    reason: str | None = Field(default=None, max_length=200, description="why a finding is rejected")
+    undoes: uuid.UUID | None = Field(default=None, description="the event that this one takes back; information only")
+    acted_utc: AwareDatetime | None = Field(default=None, description="when the reviewer acted, by the client's clock")
+    findings_sha256: str | None = Field(default=None, pattern=SHA256, description="of the report reviewed")
     model: ModelIdentity | None = Field(default=None, description="whose findings were reviewed")
     prompts: PromptTexts | None = None
     client: str = Field(default="", max_length=200, description="program and version")
 
+    @property
+    def segmentation(self) -> Segmentation | None:
+        """What a `segmented` event says, None for any other."""
+        return Segmentation.model_validate(self.after) if self.action == "segmented" else None
+
     @model_validator(mode="after")
     def _fits_its_action(self) -> Review:
-        about_case = self.action in VERDICTS
+        about_case = self.action in CASE_ACTIONS
         if about_case and self.finding_id is not None:
             raise ValueError(f"{self.action} is about the case: leave finding_id out")
         if not about_case and self.finding_id is None:
             raise ValueError(f"{self.action} is about a finding: give its finding_id")
-        if about_case and (self.before is not None or self.after is not None):
+        if self.reason is not None and self.action != "rejected":
+            raise ValueError(f"{self.action} takes no reason: only rejected does")
+        self._has_its_states(about_case)
+        return self
+
+    def _has_its_states(self, about_case: bool) -> None:
+        if self.action == "segmented":
+            _require_segmentation(self.before, self.after)
+        elif about_case and (self.before is not None or self.after is not None):
             raise ValueError(f"{self.action} has no state before or after")
         if self.action == "edited" and (self.before is None or self.after is None):
             raise ValueError("edited needs the finding before and after")
         if self.action == "added" and (self.before is not None or self.after is None):
             raise ValueError("added needs the finding after, and none before")
-        return self
+        if self.action == "withdrawn" and self.after is not None:
+            raise ValueError("withdrawn takes the finding away: leave after out")
 
 
 class ReviewEvent(Review):
@@ -69,7 +120,12 @@ class ReviewEvent(Review):
 
     utc: datetime
     image: str
-    previous_sha256: str | None = Field(pattern="^[0-9a-f]{64}$")
+    previous_sha256: str | None = Field(pattern=SHA256)
+
+    @property
+    def happened_utc(self) -> datetime:
+        """When the reviewer acted, as far as the client said; else when the server heard of it."""
+        return self.acted_utc or self.utc
 
     def to_line(self) -> bytes:
         """The event as one line of JSON, line end included."""
@@ -80,3 +136,14 @@ def event_of(review: Review, image: str, previous_sha256: str | None) -> ReviewE
     """A review with its place in the chain of `image`."""
     now = datetime.now(timezone.utc)
     return ReviewEvent(**review.model_dump(), utc=now, image=image, previous_sha256=previous_sha256)
+
+
+def _require_segmentation(before: State | None, after: State | None) -> None:
+    if before is not None:
+        raise ValueError("segmented has no state before")
+    try:
+        Segmentation.model_validate(after)
+    except ValidationError as error:
+        raise ValueError(
+            f'segmented needs after = {{"mask_sha256", "finding_ids", "segments"}} ({describe_validation(error)})'
+        ) from error

@@ -13,11 +13,16 @@ from filelock import FileLock
 from anomalabel.errors import ConfigError, OutputError
 from monailabel_app.reviews.chain import ReviewChain, parse_chain, shown
 from monailabel_app.reviews.event import Review, ReviewEvent, Verdict, event_of
+from monailabel_app.reviews.outcome import CaseOutcome
 from monailabel_app.safety.names import checked_name
 
 SUFFIX = ".jsonl"
 LOCK_NAME = ".lock"
 MAXIMUM_LINE_BYTES = 256 * 1024
+
+
+FileState = tuple[int, int, int, int]
+"""Times of change of content and of the entry in ns, size and inode: another state is other content."""
 
 
 class ReviewStore:
@@ -72,17 +77,35 @@ class ReviewStore:
             return self._read(path, image)
 
     def case_verdicts(self) -> dict[str, Verdict]:
-        """Image id to what the last case event says of it; images without one are left out.
+        """Image id to what its reviewers settled on; images that are not reviewed are left out.
 
         Raises:
             ReviewsDamaged: a chain is broken.
         """
-        verdicts: dict[str, Verdict] = {}
-        for path in sorted(self._folder.glob(f"*{SUFFIX}")):
-            chain = self.chain(path.name.removesuffix(SUFFIX))
-            if chain.verdict is not None:
-                verdicts[path.name.removesuffix(SUFFIX)] = chain.verdict
-        return verdicts
+        outcomes = self._outcomes()
+        return {image: one.settled_verdict for image, one in outcomes.items() if one.settled_verdict is not None}
+
+    def doubtful_as_healthy(self) -> frozenset[str]:
+        """Ids of the images that no model may learn health from: abnormal ones and those that wait for a reading.
+
+        Raises:
+            ReviewsDamaged: a chain is broken.
+        """
+        return frozenset(image for image, one in self._outcomes().items() if one.doubtful_as_healthy)
+
+    def files(self) -> dict[str, FileState]:
+        """Ids of all images that somebody reviewed, in no order, with the state of their files."""
+        if not self._folder.is_dir():
+            return {}
+        with os.scandir(self._folder) as entries:
+            return {
+                entry.name.removesuffix(SUFFIX): _file_state(entry.stat())
+                for entry in entries
+                if entry.name.endswith(SUFFIX)
+            }
+
+    def _outcomes(self) -> dict[str, CaseOutcome]:
+        return {image: self.chain(image).outcome for image in sorted(self.files())}
 
     def _path(self, image: str) -> Path:
         return self._folder / f"{checked_name(image, 'image id')}{SUFFIX}"
@@ -110,6 +133,10 @@ class ReviewStore:
             ) from error
 
 
+def _file_state(facts: os.stat_result) -> FileState:
+    return facts.st_mtime_ns, facts.st_ctime_ns, facts.st_size, facts.st_ino
+
+
 def _the_same(known: ReviewEvent, review: Review) -> ReviewEvent:
     if Review(**known.model_dump(include=set(Review.model_fields))) != review:
         raise ConfigError(f"There is another event of the id {review.event_id}.", "Give each event an id of its own.")
@@ -130,7 +157,7 @@ def _append(path: Path, line: bytes) -> None:
             file.truncate(before)
             raise
     if is_new:
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
 
 def _set_aside(path: Path, torn: bytes) -> None:
@@ -145,10 +172,10 @@ def _set_aside(path: Path, torn: bytes) -> None:
     with path.open("r+b") as file:
         file.truncate(path.stat().st_size - len(torn))
         os.fsync(file.fileno())
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """A new file's name is on the disk once its folder is."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelException
 
 from anomalabel.errors import AnomaLabelError, Cancelled
-from monailabel_app.trainers.background import TrainingRunning
+from monailabel_app.background.work import WorkRunning
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _input_error(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled | TrainingRunning) else 422)
+    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled | WorkRunning) else 422)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:

@@ -19,6 +19,7 @@ from monailabel_app.infer_request import decode_params
 from monailabel_app.jobs import cancel_on_disconnect
 from monailabel_app.safety.names import checked_name, header_filename, refuse_unsafe_names, shortened
 from monailabel_app.safety.uploads import save_upload
+from monailabel_app.scoring.store import StudyScore
 from monailabel_app.state import ServerState, State
 
 router = APIRouter(tags=["Infer"], dependencies=[Depends(refuse_unsafe_names)])
@@ -46,7 +47,7 @@ async def infer(
     params: Annotated[str, Form()] = "{}",
     file: UploadFile | None = None,
 ) -> Response:
-    """Detect in a study of the server, an uploaded file or a session's image; see the design of the reply below.
+    """Detect in a study of the server, an uploaded file or a session's image; a study's scores are noted.
 
     Args:
         task_name: `clap_attention`, `few_shot_localization` or `unet_reconstruction`.
@@ -74,6 +75,9 @@ async def infer(
             result = await state.queue.run(job, lambda: task.run(source, name, parsed, folder, job.progress))
         finally:
             watcher.cancel()
+        if image and not session_id and file is None:
+            score = StudyScore.of(result.report)
+            await anyio.to_thread.run_sync(state.app.scores.note, image, task_name, score)
         heatmap = await anyio.to_thread.run_sync(result.heatmap.read_bytes)
         maps = {part: await anyio.to_thread.run_sync(path.read_bytes) for part, path in result.maps.items()}
     return reply(result.report, heatmap, maps, name, output)

@@ -2,11 +2,11 @@
 
 Left out, because nothing here needs them and each is known to be unsafe or to reach outside: `/proxy` (reaches the
 picture archive's root with the server's credentials), `/ohif`, `/docs` (load scripts from the web), `/logs`,
-`/auth` (rejects valid tokens), `/scoring`, `/batch` (start processes with a client's parameters), `/train` (does so
-too, tells no progress, and ours is in `routes/train.py`), `/model` (replaces weights), `/infer/wsi`, `/reload`,
-`DELETE /datastore/image` (a client never deletes a study) and `/datastore/dataset` (leaves an archive of all
-studies in the temporary folder). `PUT /session/` and `PUT /datastore/image` are our own: size-limited, off the
-event loop, and they unpack nothing on request.
+`/auth` (rejects valid tokens), `/batch` (starts processes with a client's parameters), `/train` and `/scoring` (do so
+too, tell no progress, and ours are in `routes/train.py` and `routes/scoring.py`), `/model` (replaces
+weights), `/infer/wsi`, `/reload`, `DELETE /datastore/image` (a client never deletes a study) and `/datastore/dataset`
+(leaves an archive of all studies in the temporary folder). `PUT /session/` and `PUT /datastore/image` are our own:
+size-limited, off the event loop, and they unpack nothing on request.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter, Depends
 
 from anomalabel import __version__
+from monailabel_app.safety.login import Owner
 from monailabel_app.safety.names import refuse_unsafe_names
 from monailabel_app.state import State
 
@@ -31,9 +32,11 @@ async def ready(state: State) -> dict[str, Any]:
 
 
 @router.get("/info/")
-def info(state: State) -> dict[str, Any]:
-    """MONAI Label's description of the app and, under `anomalabel`, configs with their prompts, and backbones."""
-    return state.app.info()
+def info(state: State, owner: Owner) -> dict[str, Any]:
+    """MONAI Label's description of the app and, under `anomalabel`, what our own client needs, and who it is."""
+    told = state.app.info()
+    told["anomalabel"] |= {"login": state.settings.tokens is not None, "reviewer": owner}
+    return told
 
 
 @router.get("/progress/{request_id}")

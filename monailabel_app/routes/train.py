@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, HTTPException
+from fastapi import APIRouter, Body, Depends
 
+from monailabel_app.routes.background import cancel_work, told_status
 from monailabel_app.safety.names import refuse_unsafe_names
 from monailabel_app.state import State
 
@@ -44,11 +45,7 @@ def status(state: State, all: bool = False, check_if_running: bool = False) -> A
     Raises:
         HTTPException: 404, nothing was trained.
     """
-    found = state.training.status
-    if found is None or (check_if_running and not state.training.running):
-        raise HTTPException(404, "No training runs." if check_if_running else "Nothing was trained yet.")
-    told = found.model_dump(mode="json")
-    return [told] if all else told
+    return told_status(state.training, all, check_if_running)
 
 
 @router.delete("/")
@@ -58,7 +55,4 @@ def cancel(state: State) -> dict[str, Any]:
     Raises:
         HTTPException: 404, none runs.
     """
-    found = state.training.cancel()
-    if found is None:
-        raise HTTPException(404, "No training runs.")
-    return found.model_dump(mode="json")
+    return cancel_work(state.training)

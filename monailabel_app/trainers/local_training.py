@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -15,6 +15,7 @@ from monailabel.interfaces.tasks.train import TrainTask
 from anomalabel.config import shipped_config_names
 from anomalabel.errors import AnomaLabelError
 from anomalabel.learning.training_report import TrainingReport
+from monailabel_app.background.work import Watch
 from monailabel_app.infers.detection_task import Detecting, renamed
 from monailabel_app.places import is_remote, studies_folder
 from monailabel_app.reviews.store import ReviewStore
@@ -28,9 +29,6 @@ from monailabel_app.trainers.train_request import (
 )
 
 logger = logging.getLogger(__name__)
-
-Watch = Callable[[str, int, int], None]
-"""Called with what is being done, steps done and steps in all; may raise Cancelled."""
 
 
 class Training(Protocol):
@@ -115,7 +113,8 @@ class LearningTask(TrainTask):
         request = build_train_request(values, self.request_type, self.workplace.backbones)
         try:
             verdicts = self.workplace.reviews.case_verdicts()
-            healthy = healthy_studies(request.healthy, self._folder, datastore, verdicts)
+            doubtful = self.workplace.reviews.doubtful_as_healthy()
+            healthy = healthy_studies(request.healthy, self._folder, datastore, verdicts, doubtful)
         except AnomaLabelError as error:
             raise self._told(error) from error
         return PreparedTraining(request, healthy)

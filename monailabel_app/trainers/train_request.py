@@ -59,7 +59,7 @@ class HealthyStudies:
 
     Args:
         images: files or DICOM series folders.
-        abnormal: ids of all images that a review calls abnormal.
+        abnormal: ids of all images that reviews call abnormal, or that still wait for a second reading.
     """
 
     images: tuple[Path, ...]
@@ -92,7 +92,7 @@ def build_train_request(
 
 
 def healthy_studies(
-    folder: str | None, studies: Path | None, images: Images, verdicts: dict[str, Verdict]
+    folder: str | None, studies: Path | None, images: Images, verdicts: dict[str, Verdict], doubtful: frozenset[str]
 ) -> HealthyStudies:
     """The studies whose review says normal, or the images of a folder.
 
@@ -101,15 +101,15 @@ def healthy_studies(
         studies: the studies folder; None where the images lie in an archive.
         images: the datastore.
         verdicts: of the reviews, by image id.
+        doubtful: ids of images that no model may learn health from, wherever they lie.
 
     Raises:
         ConfigError: no study is reviewed as normal, or there is no such folder among the studies.
         ImageReadError: a file or folder may not be read.
     """
-    abnormal = frozenset(image for image, verdict in verdicts.items() if verdict == "abnormal")
     if folder is not None:
         listed = list_images(_folder_of_studies(folder, studies))
-        return HealthyStudies(tuple(one.image for one in listed), abnormal)
+        return HealthyStudies(tuple(one.image for one in listed), doubtful)
     there = set(images.list_images())
     normal = sorted(image for image, verdict in verdicts.items() if verdict == "normal" and image in there)
     if not normal:
@@ -118,7 +118,7 @@ def healthy_studies(
             "Review healthy studies as normal, or put healthy images into a folder of the studies and give its name "
             "as healthy.",
         )
-    return HealthyStudies(tuple(Path(images.get_image_uri(image)) for image in normal), abnormal)
+    return HealthyStudies(tuple(Path(images.get_image_uri(image)) for image in normal), doubtful)
 
 
 def _folder_of_studies(name: str, studies: Path | None) -> Path:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from server_talk import wait_for
 
+from monailabel_app.background.status import WorkStatus, last_status, save_status
 from monailabel_app.trainers.background import BackgroundTraining
-from monailabel_app.trainers.status import TrainingStatus, last_status, save_status
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Stepped:
             watch(*self.steps.pop())
             self.taken.release()
 
-    def step(self, second: float, stage: str, done: int, total: int) -> TrainingStatus:
+    def step(self, second: float, stage: str, done: int, total: int) -> WorkStatus:
         """The status after a step at a second."""
         self.seconds = second
         self.steps.append((stage, done, total))
@@ -47,7 +47,7 @@ class Stepped:
         assert self.training.status is not None
         return self.training.status
 
-    def end(self, second: float) -> TrainingStatus:
+    def end(self, second: float) -> WorkStatus:
         """The status after the work has ended."""
         self.seconds = second
         self.asked.release()
@@ -64,7 +64,7 @@ def stepped(tmp_path: Path) -> Iterator[Stepped]:
     made.asked.release()
 
 
-def times(status: TrainingStatus) -> tuple[float | None, float | None]:
+def times(status: WorkStatus) -> tuple[float | None, float | None]:
     return status.seconds_running, status.seconds_left
 
 
@@ -112,7 +112,7 @@ def test_the_times_of_the_next_training_start_anew(stepped: Stepped) -> None:
 )
 def test_a_server_that_was_killed_says_what_to_do_and_no_times(tmp_path: Path, resumes: bool, remedy: str) -> None:
     file = tmp_path / "training.json"
-    save_status(file, TrainingStatus(model="task", request={"seed": 3}, resumes=resumes))
+    save_status(file, WorkStatus(model="task", request={"seed": 3}, resumes=resumes))
     found = BackgroundTraining(file).status
     assert found is not None
     assert (found.status, times(found), found.request) == ("ERROR", (None, None), {"seed": 3})

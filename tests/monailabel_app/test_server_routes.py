@@ -145,7 +145,7 @@ def test_names_that_leave_their_folder_are_422_on_every_route(
 
 @pytest.mark.parametrize(
     "address",
-    ["/proxy/dicom/%2e%2e/", "/ohif/", "/docs", "/logs/", "/auth/token", "/scoring/", "/model/x", "/reload"],
+    ["/proxy/dicom/%2e%2e/", "/ohif/", "/docs", "/logs/", "/auth/token", "/model/x", "/reload"],
 )
 def test_routes_of_monailabel_that_are_not_needed_are_gone(client: TestClient, address: str) -> None:
     assert client.get(address).status_code in {404, 405}

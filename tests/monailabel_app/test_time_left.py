@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monailabel_app.trainers.time_left import TimeLeft
+from monailabel_app.background.time_left import TimeLeft
 
 STAGE = "training"
 

@@ -22,6 +22,7 @@ from anomalabel.cli.bmad import bmad
 from anomalabel.cli.evaluate import evaluate
 from anomalabel.cli.explain import explain
 from anomalabel.cli.ontology import ontology
+from anomalabel.cli.serve import serve, token
 from anomalabel.cli.terminal import Device, bar_of, say, terminal
 from anomalabel.cli.train import train
 from anomalabel.config import BIOMEDCLIP, EMBEDDED, DetectionRequest, ExtraMap, Method, parse_settings
@@ -38,6 +39,8 @@ app.add_typer(train, name="train")
 app.add_typer(ontology, name="ontology")
 app.add_typer(bmad, name="bmad")
 app.command()(explain)
+app.command()(serve)
+app.command()(token)
 
 
 class PlanesName(str, Enum):
@@ -137,21 +140,6 @@ def detect(
     if refused:
         causes = " ".join(error.cause for error in refused)
         raise ImageReadError(causes, refused[0].remedy)
-
-
-@app.command()
-def serve(
-    studies: Annotated[Path, typer.Option(help="Folder of images to annotate.")],
-    host: Annotated[str, typer.Option(help="There is no login: other addresses open the studies.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option()] = 8000,
-    model: Annotated[list[str] | None, typer.Option(help="Models that clients may choose.")] = None,
-    device: Device = "auto",
-) -> None:
-    """Serve the MONAI Label app to 3D Slicer."""
-    from monailabel_app.server import serve as run_server
-    from monailabel_app.settings import ServerSettings
-
-    run_server(ServerSettings(studies, host, port, device, tuple(model or (EMBEDDED,))))
 
 
 @app.command()

@@ -7,6 +7,7 @@ from anomalabel.config.anatomy import (
     AnatomyConfig,
     FindingSettings,
     PromptSettings,
+    ReviewSettings,
     load_config,
     shipped_config_names,
 )
@@ -80,6 +81,7 @@ __all__ = [
     "ReconstructionLosses",
     "ReconstructionSettings",
     "ReconstructionTraining",
+    "ReviewSettings",
     "Saliency",
     "Settings",
     "SliceSettings",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from anomalabel.config.attention import AttentionSettings
 from anomalabel.config.base import Settings, parse_settings
@@ -39,6 +39,30 @@ class FindingSettings(Settings):
     maximum_count: int = Field(default=50, ge=1, description="the highest-scoring ones are kept, the rest is said")
 
 
+class ReviewSettings(Settings):
+    """How findings are reviewed; decides nothing about what is found."""
+
+    rejection_reasons: tuple[Annotated[str, Field(min_length=1, max_length=200)], ...] = Field(
+        default=(
+            "Artefact",
+            "Normal anatomy",
+            "Normal variant",
+            "Known and not relevant",
+            "Wrong place or size",
+            "Other",
+        ),
+        min_length=1,
+        description="what a reviewer may choose from when rejecting a finding, in this order",
+    )
+
+    @field_validator("rejection_reasons")
+    @classmethod
+    def _differ(cls, reasons: tuple[str, ...]) -> tuple[str, ...]:
+        if len({reason.strip().casefold() for reason in reasons} - {""}) < len(reasons):
+            raise ValueError("a reason is empty or stands there twice")
+        return reasons
+
+
 class AnatomyConfig(Settings):
     """One file of `configs/`: what is looked at, with which words, and how."""
 
@@ -56,6 +80,11 @@ class AnatomyConfig(Settings):
     few_shot: FewShotSettings = Field(default_factory=FewShotSettings)
     reconstruction: ReconstructionSettings = Field(default_factory=ReconstructionSettings)
     findings: FindingSettings = Field(default_factory=FindingSettings)
+    review: ReviewSettings = Field(default_factory=ReviewSettings)
+
+    def deciding_json(self) -> str:
+        """What decides results, as JSON to be hashed: another list of rejection reasons makes no other result."""
+        return self.model_dump_json(exclude={"review"})
 
 
 def shipped_config_names() -> tuple[str, ...]:

@@ -65,6 +65,7 @@ def build_report(
         calibrated=detection.pixel_threshold is not None,
         threshold=threshold,
         image_threshold=detection.image_threshold,
+        minimum_volume_mm3=minimum_mm3,
         prompt_specificity=detection.prompt_specificity,
         nonfinite_voxels=volume.nonfinite_voxels,
         spacing_known=volume.spacing_known,
@@ -87,7 +88,7 @@ def _identity(
     volume: Volume, config: AnatomyConfig, request: DetectionRequest, prompts: PromptTexts, model: ModelIdentity
 ) -> str:
     """One hash of all that decides a result: the voxels wherever they lie, the settings, the texts and the weights."""
-    settings = (config.model_dump_json(), prompts.model_dump_json(), request.method, str(request.seed))
+    settings = (config.deciding_json(), prompts.model_dump_json(), request.method, str(request.seed))
     digest = hashlib.sha256("\n".join((model.weights_sha256, *settings)).encode())
     digest.update(volume.affine_ras.tobytes())
     digest.update(np.ascontiguousarray(volume.array).data)

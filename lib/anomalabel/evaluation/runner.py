@@ -286,7 +286,7 @@ class MethodRunner:
             {
                 "code": code_version(),
                 "method": self.method,
-                "config": config.model_dump_json(),
+                "config": config.deciding_json(),
                 "weights": self.identity.model_dump_json(),
                 "prompts": prompts,
                 "learned_before": learned_before(self.method, config.few_shot),

@@ -121,7 +121,7 @@ def _train(
     context = BuildContext(config, texts, encoders, files, request.seed, kept)
     told = (texts.model_dump_json(), *(image.sha256 for image in chosen.healthy.images))
     backbone = encoders.patch_encoder().identity
-    fingerprint = "\n".join((config.model_dump_json(), backbone.weights_sha256, str(request.seed), *told))
+    fingerprint = "\n".join((config.deciding_json(), backbone.weights_sha256, str(request.seed), *told))
     found = learn_reconstruction(context, watch, folder / CHECKPOINTS, fingerprint)
     learned = found.learned
     model = TrainedModel(

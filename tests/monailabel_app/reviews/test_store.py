@@ -48,7 +48,7 @@ def test_each_line_holds_the_hash_of_the_line_before(store: ReviewStore, file: P
     assert [row["previous_sha256"] for row in rows] == [None, *(hashlib.sha256(line).hexdigest() for line in lines[:2])]
     assert set(rows[0]) == {
         *("event_id", "utc", "reviewer", "image", "finding_id", "action", "before", "after"),
-        *("findings_sha256", "model", "prompts", "client", "previous_sha256"),
+        *("reason", "undoes", "acted_utc", "findings_sha256", "model", "prompts", "client", "previous_sha256"),
     }
     assert rows[0]["before"] == BOX
     assert (rows[0]["model"], rows[0]["prompts"], rows[0]["client"]) == (model, texts, "Slicer 5.10")
@@ -56,6 +56,42 @@ def test_each_line_holds_the_hash_of_the_line_before(store: ReviewStore, file: P
     assert {row["image"] for row in rows} == {"head"}
     assert rows[0]["utc"].endswith("Z")
     assert [event.action for event in store.chain("head").events] == ["accepted", "edited", "case_abnormal"]
+
+
+def test_a_file_from_before_events_had_reasons_and_times_still_reads(store: ReviewStore, file: Path) -> None:
+    row = {
+        "event_id": "0b5d5f0e-4c35-4c8f-9d5f-0d8f6a6f2b11",
+        "reviewer": "A",
+        "action": "accepted",
+        "finding_id": "f1",
+        "before": BOX,
+        "after": None,
+        "findings_sha256": None,
+        "model": None,
+        "prompts": None,
+        "client": "",
+        "utc": "2025-11-03T09:00:00Z",
+        "image": "head",
+        "previous_sha256": None,
+    }
+    first = json.dumps(row).encode()
+    verdict = {
+        **row,
+        "event_id": "0b5d5f0e-4c35-4c8f-9d5f-0d8f6a6f2b12",
+        "action": "case_abnormal",
+        "finding_id": None,
+        "before": None,
+        "previous_sha256": hashlib.sha256(first).hexdigest(),
+    }
+    file.parent.mkdir()
+    file.write_bytes(first + b"\n" + json.dumps(verdict).encode() + b"\n")
+    store.add("head", accepted(action="rejected", reason="artefact", acted_utc="2026-01-02T03:04:05+01:00"))
+    events = store.chain("head").events
+    assert [event.action for event in events] == ["accepted", "case_abnormal", "rejected"]
+    assert [event.reason for event in events] == [None, None, "artefact"]
+    assert events[0].happened_utc == events[0].utc
+    assert events[2].happened_utc.isoformat() == "2026-01-02T03:04:05+01:00"
+    assert store.chain("head").verdict == "abnormal"
 
 
 def test_the_last_case_event_decides_and_findings_do_not(store: ReviewStore) -> None:
@@ -69,6 +105,23 @@ def test_the_last_case_event_decides_and_findings_do_not(store: ReviewStore) -> 
         for review in reviews:
             store.add(image, review)
     assert store.case_verdicts() == {"a": "normal", "b": "abnormal", "c": "normal", "1.2.840.113": "normal"}
+
+
+def test_what_waits_for_a_second_reading_is_learned_from_neither_way(store: ReviewStore) -> None:
+    def said(reviewer: str, action: str) -> Review:
+        return Review(reviewer=reviewer, action=action)
+
+    for image, reviews in {
+        "waits": [said("A", "case_normal"), said("A", "second_reader")],
+        "confirmed": [said("A", "case_normal"), said("A", "second_reader"), said("B", "case_normal")],
+        "disputed": [said("A", "case_abnormal"), said("B", "case_normal")],
+        "reopened": [said("A", "case_abnormal"), said("B", "case_reopened")],
+        "ill": [said("A", "case_abnormal")],
+    }.items():
+        for review in reviews:
+            store.add(image, review)
+    assert store.case_verdicts() == {"confirmed": "normal", "ill": "abnormal"}
+    assert store.doubtful_as_healthy() == {"waits", "disputed", "ill"}
 
 
 def test_nothing_reviewed_is_no_error(store: ReviewStore, tmp_path: Path) -> None:
@@ -91,6 +144,18 @@ def test_nothing_reviewed_is_no_error(store: ReviewStore, tmp_path: Path) -> Non
         ({"action": "accepted", "finding_id": "f1", "findings_sha256": "x"}, "findings_sha256"),
         ({"action": "case_normal", "reviewer": ""}, "reviewer"),
         ({"action": "case_normal", "utc": "2020-01-01"}, "utc"),
+        ({"action": "case_reopened", "finding_id": "f1"}, "finding_id"),
+        ({"action": "second_reader", "before": BOX}, "state"),
+        ({"action": "read_normal", "after": BOX}, "state"),
+        ({"action": "withdrawn", "finding_id": "f1", "after": BOX}, "leave after out"),
+        ({"action": "accepted", "finding_id": "f1", "reason": "artefact"}, "only rejected"),
+        ({"action": "rejected", "finding_id": "f1", "reason": "x" * 201}, "reason"),
+        ({"action": "accepted", "finding_id": "f1", "acted_utc": "2026-01-02T03:04:05"}, "timezone"),
+        ({"action": "accepted", "finding_id": "f1", "undoes": "last"}, "undoes"),
+        ({"action": "segmented"}, "mask_sha256"),
+        ({"action": "segmented", "after": {"mask_sha256": "abc"}}, "mask_sha256"),
+        ({"action": "segmented", "after": {"mask_sha256": "a" * 64, "voxels": 3}}, "voxels: unknown key"),
+        ({"action": "segmented", "before": BOX, "after": {"mask_sha256": "a" * 64}}, "no state before"),
     ],
 )
 def test_reviews_that_mean_nothing_are_refused(values: dict[str, object], reason: str) -> None:
@@ -144,7 +209,8 @@ def test_a_broken_chain_names_file_and_line(store: ReviewStore, file: Path, chan
         store.add("head", review)
     content = b"\n".join(change(file.read_bytes().splitlines())) + b"\n"
     file.write_bytes(content)
-    for read in (lambda: store.chain("head"), store.case_verdicts, lambda: store.add("head", accepted())):
+    reads = (lambda: store.chain("head"), store.case_verdicts, store.doubtful_as_healthy)
+    for read in (*reads, lambda: store.add("head", accepted())):
         with pytest.raises(ReviewsDamaged, match=rf"head\.jsonl, line {line}: "):
             read()
     assert file.read_bytes() == content

@@ -1,4 +1,4 @@
-"""How long a stage of a training will take, judged by its last steps."""
+"""How long a stage of a long work will take, judged by its last steps."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a training is, in MONAI Label's words and some of our own."""
+"""How far a long work is, in MONAI Label's words and some of our own."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ def now() -> str:
     return datetime.now().strftime(TIME_FORMAT)
 
 
-class TrainingStatus(BaseModel):
-    """One training from its start to its end.
+class WorkStatus(BaseModel):
+    """One work from its start to its end.
 
     Args:
-        id, model, request, start_ts, end_ts: as in MONAI Label; `model` is the train task.
+        id, model, request, start_ts, end_ts: as in MONAI Label; `model` is the train or infer task.
         status: STOPPED where it was cancelled.
         stage: what is being done.
         done, total: steps of this stage; total 0 where nobody knows yet.
         percent: of this stage.
         seconds_running: since the start, or from start to end; None where the server did not live to see the end.
         seconds_left: of this stage, as its last steps went; None where nobody knows yet.
-        resumes: whether the same request, sent again, goes on where a server that ended left this training.
-        details: the stages so far and, at the end, the outcome; the last 20.
+        resumes: whether the same request, sent again, goes on where a server that ended left this work.
+        details: the stages so far, what was told of them and, at the end, the outcome; the last 20.
         error: why it failed, "" otherwise.
-        report: of the finished training.
+        report: of the finished work.
     """
 
     model_config = ConfigDict(extra="ignore", frozen=True)
@@ -62,7 +62,7 @@ class TrainingStatus(BaseModel):
     start_ts: str = Field(default_factory=now)
     end_ts: str = ""
 
-    def at(self, stage: str, done: int, total: int) -> TrainingStatus:
+    def at(self, stage: str, done: int, total: int) -> WorkStatus:
         """The same a step further."""
         details = self.details if stage == self.stage else _with(self.details, stage)
         percent = min(100, 100 * done // total) if total > 0 else 0
@@ -70,12 +70,16 @@ class TrainingStatus(BaseModel):
             update={"stage": stage, "done": done, "total": total, "percent": percent, "details": details}
         )
 
-    def timed(self, seconds_running: float, seconds_left: float | None) -> TrainingStatus:
+    def told(self, line: str) -> WorkStatus:
+        """The same with a further line of details."""
+        return self.model_copy(update={"details": _with(self.details, line)})
+
+    def timed(self, seconds_running: float, seconds_left: float | None) -> WorkStatus:
         """The same with its times, to a tenth of a second."""
         left = None if seconds_left is None else round(seconds_left, 1)
         return self.model_copy(update={"seconds_running": round(seconds_running, 1), "seconds_left": left})
 
-    def ended(self, status: Status, outcome: str, report: dict[str, Any] | None = None) -> TrainingStatus:
+    def ended(self, status: Status, outcome: str, report: dict[str, Any] | None = None) -> WorkStatus:
         """The same at its end."""
         return self.model_copy(
             update={
@@ -92,7 +96,7 @@ class TrainingStatus(BaseModel):
         )
 
 
-def save_status(path: Path, status: TrainingStatus) -> None:
+def save_status(path: Path, status: WorkStatus) -> None:
     """Keep a status for the next start of the server.
 
     Raises:
@@ -107,23 +111,13 @@ def save_status(path: Path, status: TrainingStatus) -> None:
         ) from error
 
 
-def last_status(path: Path) -> TrainingStatus | None:
-    """The last training of an earlier server; one that was running then has failed, since its server is gone."""
+def last_status(path: Path) -> WorkStatus | None:
+    """The last work of an earlier server as it was kept there; None where there was none or its note is damaged."""
     try:
-        status = TrainingStatus.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        return WorkStatus.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError):
-        # Only a note of what was: without it the server starts as if nothing had been trained.
+        # Only a note of what was: without it the server starts as if there had been none.
         return None
-    if status.status != "RUNNING":
-        return status
-    remedy = "Start the training again."
-    if status.resumes:
-        remedy = "Start it again with the same request: it goes on from its last checkpoint."
-    return status.ended(
-        "ERROR",
-        "The server ended during this training. The model in use is whole: the one from before, or the new one if it "
-        f"was just written. {remedy}",
-    )
 
 
 def _with(details: tuple[str, ...], line: str) -> tuple[str, ...]:

@@ -1,0 +1,1 @@
+"""What methods say of whole studies: kept beside them, and computed in the background."""

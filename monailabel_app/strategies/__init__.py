@@ -1,0 +1,1 @@
+"""The worklist's orders as MONAI Label's active-learning strategies."""
