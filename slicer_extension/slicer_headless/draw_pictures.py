@@ -79,7 +79,7 @@ def draw(out: Path, server: str | None, image: Path | None) -> None:
     """
     make_importable()
     voxels, affine_ras = planted_head() if image is None else load_head(image)
-    canned = (lambda address: CannedClient(voxels, affine_ras)) if server is None else None
+    canned = (lambda address, settings: CannedClient(voxels, affine_ras)) if server is None else None
     with tempfile.TemporaryDirectory() as folder, headless_scene() as headless:
         views = [OffscreenSliceView(headless, name, plane, VIEW_SIZE) for name, plane in VIEWS]
         volume = add_volume(headless, voxels, affine_ras)

@@ -25,6 +25,7 @@ from PySide6.QtUiTools import QUiLoader
 from .panel_widgets import STAND_INS
 
 PAUSE_MS = 5
+WIDGET_MODULES = frozenset({"AnomaLabel", "AnomaLabelWidgets"})
 UI_FILE = MODULE_FOLDER / "Resources" / "UI" / "AnomaLabel.ui"
 
 
@@ -66,25 +67,29 @@ def child_widgets(panel: QtWidgets.QWidget) -> SimpleNamespace:
 
 @contextmanager
 def panel_widget(
-    headless: HeadlessScene, settings_file: Path, client_for: Callable[[str], object] | None = None
+    headless: HeadlessScene, settings_file: Path, client_for: Callable[[str, object], object] | None = None
 ) -> Iterator[object]:
     """The `AnomaLabelWidget` of `AnomaLabel.py`, set up on a headless scene; `parent` is its window.
 
     Args:
         settings_file: where the application would keep the user's settings.
-        client_for: makes a client in place of the module's own.
+        client_for: makes a client from an address and the user's settings, in place of the module's own.
     """
     application()
     make_importable()
     settings = QtCore.QSettings(str(settings_file), QtCore.QSettings.Format.IniFormat)
-    app = SimpleNamespace(userSettings=lambda: settings, applicationLogic=lambda: headless.application)
+    app = SimpleNamespace(
+        userSettings=lambda: settings,
+        slicerUserSettingsFilePath=str(settings_file),
+        applicationLogic=lambda: headless.application,
+    )
     with (
         mock.patch.dict(sys.modules, {"qt": _qt(), "slicer.ScriptedLoadableModule": _module_base()}),
         mock.patch.object(slicer, "app", app, create=True),
         mock.patch.object(slicer.util, "loadUI", load_ui),
         mock.patch.object(slicer.util, "childWidgetVariables", child_widgets),
     ):
-        sys.modules.pop("AnomaLabel", None)
+        _forget_widgets()
         widget = importlib.import_module("AnomaLabel").AnomaLabelWidget()
         if client_for is not None:
             widget.client_for = client_for
@@ -93,7 +98,13 @@ def panel_widget(
             yield widget
         finally:
             widget.cleanup()
-            sys.modules.pop("AnomaLabel", None)
+            _forget_widgets()
+
+
+def _forget_widgets() -> None:
+    """The widget code is read anew each time, since it imports the stand-ins."""
+    for name in [name for name in sys.modules if name.split(".")[0] in WIDGET_MODULES]:
+        del sys.modules[name]
 
 
 def _qt() -> types.ModuleType:

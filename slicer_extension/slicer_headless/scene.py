@@ -25,7 +25,7 @@ class HeadlessScene:
 
 @contextmanager
 def headless_scene() -> Iterator[HeadlessScene]:
-    """A fresh scene that stands in as `slicer.mrmlScene`, with colours, markups and a crosshair."""
+    """A fresh scene that stands in as `slicer.mrmlScene`, with colours, markups, segmentations and a crosshair."""
     scene = slicer.vtkMRMLScene()
     application = slicer.vtkMRMLApplicationLogic()
     application.SetMRMLScene(scene)
@@ -37,12 +37,16 @@ def headless_scene() -> Iterator[HeadlessScene]:
     markups.SetMRMLApplicationLogic(application)
     markups.SetMRMLScene(scene)
     application.SetModuleLogic("Markups", markups)
+    segmentations = slicer.vtkSlicerSegmentationsModuleLogic()
+    segmentations.SetMRMLApplicationLogic(application)
+    segmentations.SetMRMLScene(scene)
+    application.SetModuleLogic("Segmentations", segmentations)
     scene.AddNewNodeByClass("vtkMRMLCrosshairNode")
     slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
     before = getattr(slicer, "mrmlScene", None)
     slicer.mrmlScene = scene
     try:
-        yield HeadlessScene(scene, application, (colors, markups))
+        yield HeadlessScene(scene, application, (colors, markups, segmentations))
     finally:
         slicer.mrmlScene = before
         scene.Clear(True)

@@ -12,6 +12,11 @@ from vtk.util import numpy_support
 from .scene import HeadlessScene
 
 ORIENTATIONS = ("Axial", "Coronal", "Sagittal")
+DISPLAYABLE_MANAGERS = (
+    "vtkMRMLMarkupsDisplayableManager",
+    "vtkMRMLSegmentationsDisplayableManager2D",
+    "vtkMRMLColorLegendDisplayableManager",
+)
 
 
 class OffscreenSliceView:
@@ -52,8 +57,9 @@ class OffscreenSliceView:
         self._interactor.SetRenderWindow(self._window)
         factory = slicer.vtkMRMLSliceViewDisplayableManagerFactory.GetInstance()
         factory.SetMRMLApplicationLogic(headless.application)
-        if not factory.IsDisplayableManagerRegistered("vtkMRMLMarkupsDisplayableManager"):
-            factory.RegisterDisplayableManager("vtkMRMLMarkupsDisplayableManager")
+        for manager in DISPLAYABLE_MANAGERS:
+            if not factory.IsDisplayableManagerRegistered(manager):
+                factory.RegisterDisplayableManager(manager)
         group = factory.InstantiateDisplayableManagers(self._renderer)
         group.SetMRMLDisplayableNode(self.node)
         return group

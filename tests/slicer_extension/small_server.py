@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass(frozen=True)
 class Reply:
-    """An HTTP answer; `stated_length` lies about the body's length, `wait` is called before answering."""
+    """An HTTP answer.
+
+    Args:
+        stated_length: lies about the body's length.
+        wait: called before answering.
+        hang_up: break the connection in place of answering.
+    """
 
     body: bytes = b"{}"
     status: int = 200
@@ -20,6 +27,7 @@ class Reply:
     headers: dict[str, str] = field(default_factory=dict)
     stated_length: int | None = None
     wait: Callable[[], object] | None = None
+    hang_up: bool = False
 
 
 @dataclass(frozen=True)
@@ -34,13 +42,13 @@ class Request:
 
 @dataclass
 class SmallServer:
-    """Answers by (method, path without query)."""
+    """Answers by (method, path without query); a reply that is a function is given the request."""
 
     url: str
-    replies: dict[tuple[str, str], Reply] = field(default_factory=dict)
+    replies: dict[tuple[str, str], Reply | Callable[[Request], Reply]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
 
-    def answer(self, method: str, path: str, reply: Reply) -> None:
+    def answer(self, method: str, path: str, reply: Reply | Callable[[Request], Reply]) -> None:
         self.replies[method, path] = reply
 
     def answer_json(self, path: str, value: object, status: int = 200, method: str = "GET") -> None:
@@ -57,12 +65,19 @@ def small_server() -> Iterator[SmallServer]:
     class Handler(BaseHTTPRequestHandler):
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            served.requests.append(Request(self.command, self.path, dict(self.headers), body))
+            asked = Request(self.command, self.path, dict(self.headers), body)
+            served.requests.append(asked)
             path = self.path.split("?")[0]
             named = served.replies.get((self.command, path))
             reply = named or served.replies.get((self.command, "*")) or Reply(b'{"detail": "Not Found"}', 404)
+            if callable(reply):
+                reply = reply(asked)
             if reply.wait:
                 reply.wait()
+            if reply.hang_up:
+                self.connection.shutdown(socket.SHUT_RDWR)
+                self.close_connection = True
+                return
             try:
                 self.send_response(reply.status)
                 self.send_header("Content-Type", reply.content_type)
@@ -74,7 +89,7 @@ def small_server() -> Iterator[SmallServer]:
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
 
-        do_GET = do_POST = do_DELETE = _serve  # noqa: N815
+        do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
 
         def log_message(self, *_arguments: object) -> None:
             """Tests have no use for a log."""

@@ -14,7 +14,7 @@ from example_results import affine, finding, inference_result, nrrd_bytes, volum
 
 MATRIX = affine((10, 20, -30), (1, 1.5, 2), (4, 5, 6), (-1, 1, 1))
 RANGES = {UNCERTAINTY: (0.01, 0.3), SALIENCY: (-0.8, 0.9), RECONSTRUCTION: (0.05, 1.2)}
-WINDOWS = {UNCERTAINTY: (0.0, 0.3), SALIENCY: (-0.8, 0.9), RECONSTRUCTION: (0.0, 1.0)}
+WINDOWS = {UNCERTAINTY: (-0.3, 0.5), SALIENCY: (-0.8, 0.9), RECONSTRUCTION: (0.0, 1.0)}
 
 each_kind = pytest.mark.parametrize("kind", MAP_KINDS)
 
@@ -64,6 +64,12 @@ def test_their_values_come_whole_and_their_colours_span_them(scene, run, kind):
     assert (display.GetWindowLevelMin(), display.GetWindowLevelMax()) == pytest.approx(WINDOWS[kind])
 
 
+def test_uncertainty_is_shown_only_where_it_matters(run):
+    bounds = {kind: volume.GetScalarVolumeDisplayNode().GetLowerThreshold() for kind, volume in run.maps.items()}
+    assert bounds[UNCERTAINTY] == pytest.approx(0.1)
+    assert max(bounds[SALIENCY], bounds[RECONSTRUCTION]) < -1e29
+
+
 def test_each_has_colours_of_its_own(run):
     shown = [volume.GetScalarVolumeDisplayNode().GetColorNodeID() for volume in (run.heatmap, *run.maps.values())]
     assert len(set(shown)) == len(MAP_KINDS) + 1
@@ -111,7 +117,7 @@ def test_a_map_that_says_nothing_can_be_shown(scene, source, kind, value):
     content = nrrd_bytes(np.full((8, 9, 10), value, np.float32), MATRIX)
     made = add_run(scene, result({kind: content}), source, "sure")
     display = made.maps[kind].GetScalarVolumeDisplayNode()
-    assert display.GetWindowLevelMax() > display.GetWindowLevelMin() == 0
+    assert display.GetWindowLevelMax() > display.GetWindowLevelMin()
 
 
 @each_kind

@@ -151,10 +151,10 @@ def test_another_reader_finds_the_sent_file_where_the_node_is(server, shown, sou
 
 def test_the_threshold_moves_without_a_request(server, shown):
     before = len(server.requests)
-    shown.presenter.set_threshold(0.75)
-    shown.presenter.set_opacity(0.3)
-    shown.presenter.set_visible(heatmap=False)
-    shown.presenter.set_visible(heatmap=True, boxes=False)
+    shown.presenter.results.set_threshold(0.75)
+    shown.presenter.results.set_opacity(0.3)
+    shown.presenter.results.set_visible(heatmap=False)
+    shown.presenter.results.set_visible(heatmap=True, boxes=False)
     (run,) = find_runs(shown.presenter._scene)
     assert shown_threshold(run.heatmap) == pytest.approx(0.75)
     assert shown.state.run.threshold == 0.75
@@ -163,16 +163,16 @@ def test_the_threshold_moves_without_a_request(server, shown):
 
 
 def test_a_click_jumps_to_the_peak(shown, scene):
-    shown.presenter.jump_to_finding(0)
+    shown.presenter.findings.select_place(0)
     crosshair = scene.GetFirstNodeByClass("vtkMRMLCrosshairNode")
     np.testing.assert_allclose(crosshair.GetCrosshairRAS(), (MATRIX @ [*PEAK, 1.0])[:3], atol=1e-3)
-    shown.presenter.jump_to_finding(1)
-    shown.presenter.jump_to_finding(-1)
+    shown.presenter.findings.select_place(1)
+    shown.presenter.findings.select_place(-1)
 
 
 def test_deleting_gives_the_scene_back(shown, scene, source):
     (run,) = find_runs(scene)
-    shown.presenter.delete_shown_run()
+    shown.presenter.results.delete_shown()
     assert shown.state.run is None
     assert shown.state.runs == ()
     assert ownership.owned_nodes(scene, run.id) == []
@@ -185,10 +185,10 @@ def test_two_results_and_back_to_the_first(shown, scene, source):
     shown.finish()
     assert len(shown.state.runs) == 2
     assert shown.state.run.id != first.id
-    shown.presenter.show_run(first.id)
+    shown.presenter.results.show(first.id)
     visible = {run.id: run.boxes[0].GetDisplayNode().GetVisibility() for run in find_runs(scene)}
     assert visible == {first.id: 1, shown.state.runs[1][0]: 0}
-    shown.presenter.delete_shown_run()
+    shown.presenter.results.delete_shown()
     assert [run_id for run_id, name in shown.state.runs] == [shown.state.run.id]
 
 
@@ -215,7 +215,7 @@ def test_running_without_a_server_says_what_to_do(scene, source, act):
     else:
         panel.presenter.run_on_study("a", PARAMETERS)
     assert panel.state.notice.is_error
-    assert "Test connection" in panel.state.notice.remedy
+    assert "Connect" in panel.state.notice.remedy
     assert not panel.presenter.busy
 
 
@@ -316,15 +316,15 @@ def test_the_scene_is_touched_by_the_windows_thread_alone(server, panel, scene, 
     tags.append(source.AddObserver("AnyEvent", lambda *_event: touched.add(threading.get_ident())))
     panel.presenter.run_on_volume(source, PARAMETERS)
     panel.finish()
-    panel.presenter.delete_shown_run()
+    panel.presenter.results.delete_shown()
     assert touched == {threading.get_ident()}
     assert len(tags) == 3
 
 
 def test_a_loaded_scene_shows_its_last_run_and_a_closed_one_none(shown, scene):
     again = Panel(scene)
-    again.presenter.refresh_runs()
+    again.presenter.results.refresh()
     assert again.state.run.id == shown.state.run.id
     scene.Clear(False)
-    again.presenter.refresh_runs()
+    again.presenter.results.refresh()
     assert again.state.run is None

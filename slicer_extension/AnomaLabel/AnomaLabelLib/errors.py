@@ -77,3 +77,33 @@ class InternalError(PanelError):
             _("The request ended by a fault of this extension."),
             _("Open View > Python Console, copy the last error and report it."),
         )
+
+
+class LoginError(PanelError):
+    """The server asks for a login token and got none, or refuses the one it got (HTTP 401, 403)."""
+
+
+class CaseTakenError(PanelError):
+    """Somebody else has the case open; the server's words are the cause."""
+
+
+class VersionError(PanelError):
+    """Server and extension are too far apart in version for what was asked."""
+
+
+class ServerFailedError(ReplyError):
+    """The server, or a proxy on the way to it, failed over the request (HTTP 5xx), or its answer broke off."""
+
+
+class ActError(PanelError):
+    """An act makes no sense as the case stands, such as calling it normal while a finding is accepted."""
+
+
+class JournalError(PanelError):
+    """An act cannot be kept on this computer's disk; it is not done."""
+
+
+def retryable(error: PanelError) -> bool:
+    """Whether the same request may succeed later with nobody doing anything."""
+    passing = (ServerUnreachableError, ServerTimeoutError, ServerNotReadyError, ServerFailedError)
+    return isinstance(error, passing)

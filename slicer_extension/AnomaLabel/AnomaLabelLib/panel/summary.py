@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from datetime import datetime
 
+from .. import __version__
+from ..review.matching import ShownFinding
 from ..scene.heatmap import shown_threshold
 from ..scene.runs import Run
 from ..scene.unseen import unseen_fraction
 from ..server.report import Report
 from ..server.server_facts import ConfigFacts, ServerFacts
+from ..server.versions import compare
 from ..translation import _
 from .panel_state import Notice, ShownRun
 
@@ -19,17 +23,21 @@ RECONSTRUCTION_METHOD = "reconstruction"
 
 
 def server_notice(facts: ServerFacts, address: str, is_local: bool) -> Notice:
-    """What the connection test found, and where images go."""
+    """What the connection found: version, cases, who is logged in, and where images go."""
     if facts.waiting_for:
-        return Notice(facts.waiting_for, _("Wait a moment and press Test connection again."), is_error=True)
+        return Notice(facts.waiting_for, _("Wait a moment and press Connect again."), is_error=True)
     where = _("images stay on this computer") if is_local else _("images you send leave this computer")
     if not is_local and address.startswith("http://"):
         where = _("images you send leave this computer, unencrypted")
-    return Notice(
-        _("Connected: AnomaLabel {version}, {count} studies; {where}.").format(
-            version=facts.version, count=len(facts.studies), where=where
-        )
+    told = _("Connected: AnomaLabel {version}, {count} studies; {where}.").format(
+        version=facts.version, count=len(facts.studies), where=where
     )
+    if facts.reviewer:
+        told += " " + _("You are logged in as {reader}.").format(reader=facts.reviewer)
+    check = compare(__version__, facts)
+    if check.cause:
+        return Notice(f"{told} {check.cause}", check.remedy, is_error=not check.reviewing)
+    return Notice(told)
 
 
 def trained_text(facts: ServerFacts, task: str, config: ConfigFacts) -> str:
@@ -53,6 +61,33 @@ def run_notice(run: Run) -> Notice:
     if count == 1:
         return Notice(_("One finding."))
     return Notice(_("{count} findings.").format(count=count))
+
+
+def verdict_text(verdict: str, by: str = "", utc: datetime | None = None) -> str:
+    """A verdict for people, with who said it and when where that is known; "" for none."""
+    texts = {"normal": _("normal"), "abnormal": _("abnormal")}
+    if not verdict or not by:
+        return texts.get(verdict, verdict)
+    when = "" if utc is None else f"{utc.astimezone():%Y-%m-%d %H:%M}"
+    return (
+        _("Verdict: {verdict}, by {reader} {when}")
+        .format(verdict=texts.get(verdict, verdict), reader=by, when=when)
+        .strip()
+    )
+
+
+def finding_note(shown: ShownFinding) -> str:
+    """What the table says of a finding besides its status."""
+    notes = []
+    if shown.user_made:
+        notes.append(_("drawn by {reader}").format(reader=shown.reviewer))
+    if shown.edited:
+        notes.append(_("box edited"))
+    if shown.as_before is not None:
+        notes.append(_("as before"))
+    if shown.reason:
+        notes.append(shown.reason)
+    return ", ".join(notes)
 
 
 def shown_run(run: Run) -> ShownRun:
@@ -115,7 +150,7 @@ def _warnings(report: Report) -> tuple[str, ...]:
     warnings = list(report.warnings)
     if not report.calibrated:
         warnings.append(_("Not calibrated: scores compare within this image only."))
-    if not report.spacing_known:
+    if not report.spacing_known and not any("spacing" in warning for warning in report.warnings):
         warnings.append(_("The image tells no spacing: volumes count 1 mm pixels."))
     return tuple(warnings)
 

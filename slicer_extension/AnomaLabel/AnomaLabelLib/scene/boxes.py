@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
 import numpy as np
 import slicer
+import vtk
 
 from ..errors import ReplyError
+from ..server.json_fields import Point
 from ..server.report import Finding
 from ..translation import _
+from .box_looks import Look, put_on
 from .geometry import ijk_to_ras
+from .voxel_box import WorldBox
 
-COLOR = (1.0, 0.85, 0.2)
 CENTER_TOLERANCE_MM = 0.1
+SAME_PLACE_MM = 1e-6
 
 
 def add_box(
@@ -22,19 +30,72 @@ def add_box(
     Raises:
         ReplyError: the box is not where its voxel indices are on the heatmap.
     """
-    _check_place(finding, heatmap)
-    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName(name))
-    placement = np.eye(4)
-    placement[:3, :3] = rotation_of(finding.axes_ras)
-    placement[:3, 3] = finding.center_ras
-    roi.SetSize(*finding.size_mm)
-    roi.SetAndObserveObjectToNodeMatrix(slicer.util.vtkMatrixFromArray(placement))
+    check_place(finding, ijk_to_ras(heatmap))
+    roi = new_roi(scene, name)
+    place_box(roi, finding)
     roi.SetLocked(True)
-    _style(roi)
     return roi
 
 
-def rotation_of(axes_ras: object) -> np.ndarray:
+def new_roi(scene: slicer.vtkMRMLScene, name: str) -> slicer.vtkMRMLMarkupsROINode:
+    """Add a box without place, in the look of an open finding; an existing name gets a number."""
+    roi = scene.AddNewNodeByClass("vtkMRMLMarkupsROINode", scene.GenerateUniqueName(name))
+    roi.CreateDefaultDisplayNodes()
+    display = roi.GetDisplayNode()
+    with modified_once(display):
+        display.SetPointLabelsVisibility(False)
+        display.SetPropertiesLabelVisibility(False)
+        display.SetHandlesInteractive(False)
+        display.SetInteractionHandleScale(0.0)
+        put_on(display, Look())
+    return roi
+
+
+def is_at(roi: slicer.vtkMRMLMarkupsROINode, box: Finding | WorldBox) -> bool:
+    """Whether a box is where a finding says."""
+    now = (*roi.GetObjectToNodeMatrix().GetData(), *roi.GetSize())
+    wanted = (*_placement(box).ravel(), *box.size_mm)
+    return bool(np.abs(np.subtract(now, wanted)).max() <= SAME_PLACE_MM)
+
+
+def place_box(roi: slicer.vtkMRMLMarkupsROINode, box: Finding | WorldBox) -> None:
+    """Put a box where a finding says, in the frame of its node."""
+    matrix = vtk.vtkMatrix4x4()
+    matrix.DeepCopy(_placement(box).ravel().tolist())
+    with modified_once(roi):
+        roi.SetSize(*box.size_mm)
+        roi.SetAndObserveObjectToNodeMatrix(matrix)
+
+
+def remove_box(scene: slicer.vtkMRMLScene, roi: slicer.vtkMRMLMarkupsROINode) -> None:
+    """Take a box out of the scene, what displays it first: the views then have less to look through."""
+    for place in reversed(range(roi.GetNumberOfDisplayNodes())):
+        scene.RemoveNode(roi.GetNthDisplayNode(place))
+    scene.RemoveNode(roi)
+
+
+@contextmanager
+def modified_once(node: slicer.vtkMRMLNode) -> Iterator[None]:
+    """Tell the views of several changes at once."""
+    before = node.StartModify()
+    try:
+        yield
+    finally:
+        node.EndModify(before)
+
+
+@contextmanager
+def views_wait(scene: slicer.vtkMRMLScene) -> Iterator[None]:
+    """Hold the views back while many nodes are added or moved: each would be looked at among all others."""
+    scene.StartState(slicer.vtkMRMLScene.BatchProcessState)
+    try:
+        yield
+    finally:
+        scene.EndState(slicer.vtkMRMLScene.BatchProcessState)
+
+
+@lru_cache(maxsize=64)
+def rotation_of(axes_ras: tuple[Point, Point, Point]) -> np.ndarray:
     """(3, 3) right-handed rotation whose columns are the axes of a box.
 
     A box is the same with one axis turned round, so a left-handed grid gets its third axis negated. Axes that are
@@ -44,12 +105,21 @@ def rotation_of(axes_ras: object) -> np.ndarray:
     rotation = left @ right
     if np.linalg.det(rotation) < 0:
         rotation[:, 2] *= -1
+    rotation.setflags(write=False)
     return rotation
 
 
-def _check_place(finding: Finding, heatmap: slicer.vtkMRMLScalarVolumeNode) -> None:
+def check_place(finding: Finding, matrix: np.ndarray) -> None:
+    """Refuse a finding whose box in the world is not that of its voxels.
+
+    Args:
+        matrix: (4, 4) index to RAS of its grid.
+
+    Raises:
+        ReplyError: its centre lies elsewhere.
+    """
     middle = (np.array(finding.index_min) + np.array(finding.index_max)) / 2
-    expected = (ijk_to_ras(heatmap) @ np.append(middle, 1.0))[:3]
+    expected = matrix[:3, :3] @ middle + matrix[:3, 3]
     if np.abs(expected - finding.center_ras).max() > CENTER_TOLERANCE_MM:
         raise ReplyError(
             _("Finding '{label}' lies in another place than its voxels.").format(label=finding.label[:40]),
@@ -57,14 +127,9 @@ def _check_place(finding: Finding, heatmap: slicer.vtkMRMLScalarVolumeNode) -> N
         )
 
 
-def _style(roi: slicer.vtkMRMLMarkupsROINode) -> None:
-    roi.CreateDefaultDisplayNodes()
-    display = roi.GetDisplayNode()
-    display.SetColor(*COLOR)
-    display.SetSelectedColor(*COLOR)
-    display.SetFillVisibility(False)
-    display.SetPointLabelsVisibility(False)
-    display.SetPropertiesLabelVisibility(False)
-    display.SetGlyphScale(0.0)
-    display.SetHandlesInteractive(False)
-    display.SetInteractionHandleScale(0.0)
+def _placement(box: Finding | WorldBox) -> np.ndarray:
+    """(4, 4) from the box's own axes and centre to the frame of its node."""
+    placement = np.eye(4)
+    placement[:3, :3] = rotation_of(box.axes_ras)
+    placement[:3, 3] = box.center_ras
+    return placement

@@ -10,11 +10,21 @@ import slicer
 from ..errors import ReplyError
 from ..server.map_kinds import RECONSTRUCTION, SALIENCY, UNCERTAINTY
 from ..translation import _
+from .color_scale import ColorScale, Legend, legend
 from .geometry import grid_size, same_grid
 from .volume_files import read_nrrd
 
 SMALLEST_WINDOW = 1e-6
 NO_BOUND = 1e30
+
+MOST_UNCERTAIN = 0.5
+"""By definition the largest value of an uncertainty map, so that its colours are the same in every case."""
+
+UNCERTAIN_FROM = 0.1
+"""The smallest uncertainty that is shown: a fifth of the largest."""
+
+DARKEST_UNCERTAINTY = -0.3
+"""Value of the table's black, out of reach."""
 
 
 @dataclass(frozen=True)
@@ -24,18 +34,25 @@ class Look:
     Args:
         colors_id: of a table that is built into MRML, so a saved scene needs no colour file of ours.
         low, high: values of the first and the last colour; None for the map's own smallest and largest.
+        shown_from: smaller values show what is below; None shows all.
         opaque: drawn over the image whatever the opacity of the heatmap, since it stands for the image.
     """
 
     colors_id: str
     low: float | None = None
     high: float | None = None
+    shown_from: float | None = None
     opaque: bool = False
 
 
 LOOKS = {
-    # Dark where the method is sure, magenta where it is not: unlike the heatmap's red and yellow and the tint's blue.
-    UNCERTAINTY: Look("vtkMRMLColorTableNodeMagenta", low=0.0),
+    # A plain band of magenta, unlike the heatmap's red and yellow and the tint's blue, and only where there is doubt:
+    # as second overlay it covers little, and the heatmap's edge shows through. Stripes would have to be cut into the
+    # voxels, and fall to pieces on thick slices. The window starts below zero so that the faintest shown value is not
+    # black.
+    UNCERTAINTY: Look(
+        "vtkMRMLColorTableNodeMagenta", low=DARKEST_UNCERTAINTY, high=MOST_UNCERTAIN, shown_from=UNCERTAIN_FROM
+    ),
     SALIENCY: Look("vtkMRMLColorTableNodeGreen"),
     RECONSTRUCTION: Look("vtkMRMLColorTableNodeGrey", low=0.0, high=1.0, opaque=True),
 }
@@ -83,6 +100,20 @@ def load_map(
     return volume
 
 
+def uncertainty_legend(scene: slicer.vtkMRMLScene) -> Legend:
+    """The colour bar of uncertainty maps; their colours are the same in every case."""
+    look = LOOKS[UNCERTAINTY]
+    return legend(
+        ColorScale(DARKEST_UNCERTAINTY, MOST_UNCERTAIN, fixed=False),
+        scene.GetNodeByID(look.colors_id),
+        _("Uncertainty"),
+        _("Shown where the method is unsure on which side of its threshold a place lies; {most} is the most").format(
+            most=MOST_UNCERTAIN
+        ),
+        shown_from=UNCERTAIN_FROM,
+    )
+
+
 def _set_up_display(volume: slicer.vtkMRMLScalarVolumeNode, seen: np.ndarray, look: Look) -> None:
     smallest, largest = (float(seen.min()), float(seen.max())) if seen.size else (0.0, 0.0)
     low = smallest if look.low is None else look.low
@@ -94,7 +125,7 @@ def _set_up_display(volume: slicer.vtkMRMLScalarVolumeNode, seen: np.ndarray, lo
     display.SetWindowLevelMinMax(low, high)
     # NaN passes no threshold, so that what was not looked at shows the image and not a colour.
     display.SetAutoThreshold(0)
-    display.SetThreshold(-NO_BOUND, NO_BOUND)
+    display.SetThreshold(-NO_BOUND if look.shown_from is None else look.shown_from, NO_BOUND)
     display.SetApplyThreshold(1)
 
 

@@ -9,6 +9,7 @@ from vtk.util import numpy_support
 from ..errors import ReplyError
 from ..server.report import Report
 from ..translation import _
+from .color_scale import Legend, legend, scale_of
 from .geometry import grid_size
 from .volume_files import read_nrrd
 
@@ -16,7 +17,6 @@ COLORS_ID = "vtkMRMLColorTableNodefMRIPA"
 """Red to yellow; built into MRML, so a saved scene needs no colour file of ours."""
 
 NO_UPPER_BOUND = 1e30
-SMALLEST_WINDOW = 1e-6
 
 
 def load_heatmap(
@@ -47,16 +47,23 @@ def load_heatmap(
 
 
 def set_up_display(heatmap: slicer.vtkMRMLScalarVolumeNode, report: Report) -> None:
-    """Colours from the report's threshold to the map's maximum; below the threshold the image shows through."""
-    heatmap.CreateDefaultDisplayNodes()
-    display = heatmap.GetScalarVolumeDisplayNode()
-    top = max(report.heatmap.maximum, report.threshold.value + SMALLEST_WINDOW)
-    display.SetAndObserveColorNodeID(COLORS_ID)
+    """Colours of the report's scale, see `color_scale`; below the threshold the image shows through."""
+    display = slicer.vtkMRMLScalarVolumeDisplayNode()
+    # Before the display is tied to the voxels: it would look through all of them for levels that are not wanted.
     display.AutoWindowLevelOff()
-    display.SetWindowLevelMinMax(report.threshold.value, top)
+    heatmap.GetScene().AddNode(display)
+    heatmap.SetAndObserveDisplayNodeID(display.GetID())
+    scale = scale_of(report)
+    display.SetAndObserveColorNodeID(COLORS_ID)
+    display.SetWindowLevelMinMax(scale.low, scale.high)
     display.SetAutoThreshold(0)
     set_threshold(heatmap, report.threshold.value)
     display.SetApplyThreshold(1)
+
+
+def legend_of(heatmap: slicer.vtkMRMLScalarVolumeNode, report: Report) -> Legend:
+    """The colour bar of a heatmap; moving the threshold does not change it."""
+    return legend(scale_of(report), heatmap.GetScalarVolumeDisplayNode().GetColorNode())
 
 
 def set_threshold(heatmap: slicer.vtkMRMLScalarVolumeNode, value: float) -> None:

@@ -15,6 +15,7 @@ RUN_ROLE = "run"
 HEATMAP_ROLE = "heatmap"
 UNSEEN_ROLE = "unseen"
 BOX_ROLE = "box"
+NEW_BOX_ROLE = "new box"
 PART_ROLE = "part"
 
 
@@ -26,11 +27,12 @@ def claim(node: slicer.vtkMRMLNode, run_id: str, role: str, finding_id: str = ""
         node.SetAttribute(FINDING_ATTRIBUTE, finding_id)
 
 
-def owned_nodes(scene: slicer.vtkMRMLScene, run_id: str, role: str = "") -> list[slicer.vtkMRMLNode]:
-    """The nodes of a run in scene order, of one role or of all."""
+def owned_nodes(scene: slicer.vtkMRMLScene, run_id: str | None, role: str = "") -> list[slicer.vtkMRMLNode]:
+    """The nodes of a run in scene order, of one role or of all; those of every run for None."""
     nodes = []
-    for place in range(scene.GetNumberOfNodes()):
-        node = scene.GetNthNode(place)
-        if node.GetAttribute(RUN_ATTRIBUTE) == run_id and role in ("", node.GetAttribute(ROLE_ATTRIBUTE)):
+    # Asking a scene for its n-th node, again and again, takes far longer than going through all.
+    for node in scene.GetNodes():
+        owner = node.GetAttribute(RUN_ATTRIBUTE)
+        if owner and run_id in (None, owner) and role in ("", node.GetAttribute(ROLE_ATTRIBUTE)):
             nodes.append(node)
     return nodes

@@ -22,20 +22,15 @@ def _tiff_reader() -> vtk.vtkTIFFReader:
     return reader
 
 
-READERS = {
-    ".png": vtk.vtkPNGReader,
-    ".jpg": vtk.vtkJPEGReader,
-    ".jpeg": vtk.vtkJPEGReader,
-    ".tif": _tiff_reader,
-    ".tiff": _tiff_reader,
-}
+KINDS = (vtk.vtkPNGReader, vtk.vtkJPEGReader, _tiff_reader)
+SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".tif", ".tiff"})
 LUMINANCE = np.array([0.299, 0.587, 0.114])
 """ITU-R BT.601, of red, green and blue."""
 
 
 def is_picture(filename: str) -> bool:
     """Whether the name is that of a picture."""
-    return Path(filename).suffix.lower() in READERS
+    return Path(filename).suffix.lower() in SUFFIXES
 
 
 def read_picture(content: bytes, filename: str, volume: slicer.vtkMRMLScalarVolumeNode) -> None:
@@ -57,12 +52,12 @@ def read_picture(content: bytes, filename: str, volume: slicer.vtkMRMLScalarVolu
 
 
 def _pixels(content: bytes, filename: str) -> np.ndarray:
-    """(height, width, channels), row 0 on top."""
-    reader = READERS[Path(filename).suffix.lower()]()
+    """(height, width, channels), row 0 on top; the content tells the format, since names often do not."""
     with tempfile.TemporaryDirectory(prefix="AnomaLabel-", ignore_cleanup_errors=True) as folder:
-        path = Path(folder) / f"picture{Path(filename).suffix.lower()}"
+        path = Path(folder) / "picture"
         path.write_bytes(content)
-        if not reader.CanReadFile(str(path)):
+        reader = next((made for make in KINDS if (made := make()).CanReadFile(str(path))), None)
+        if reader is None:
             raise unreadable_image(filename)
         reader.SetFileName(str(path))
         reader.Update()

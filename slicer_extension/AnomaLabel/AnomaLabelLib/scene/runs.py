@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import slicer
 
@@ -13,14 +14,16 @@ from ..server.client import InferenceResult
 from ..server.map_kinds import MAP_KINDS
 from ..server.report import Report, parse_report
 from ..translation import _
-from .boxes import add_box
+from .boxes import add_box, views_wait
 from .further_maps import load_map
 from .geometry import same_grid
 from .heatmap import load_heatmap, set_up_display
 from .ownership import (
     BOX_ROLE,
+    FINDING_ATTRIBUTE,
     HEATMAP_ROLE,
     PART_ROLE,
+    ROLE_ATTRIBUTE,
     RUN_ATTRIBUTE,
     RUN_ROLE,
     UNSEEN_ROLE,
@@ -60,30 +63,28 @@ def add_run(
     """
     run_id = str(uuid.uuid4())
     try:
-        _add_parts(scene, result, source, run_id, scene.GenerateUniqueName(name))
+        with views_wait(scene):
+            _add_parts(scene, result, source, run_id, scene.GenerateUniqueName(name))
     except PanelError:
         delete_run(scene, run_id)
         raise
-    return _loaded(scene, run_id)
+    (run,) = _whole_runs(owned_nodes(scene, run_id))
+    return run
 
 
 def find_runs(scene: slicer.vtkMRMLScene) -> list[Run]:
     """The runs of the scene, oldest first; one whose nodes were taken out by hand is left out."""
-    runs = []
-    for place in range(scene.GetNumberOfNodesByClass("vtkMRMLTextNode")):
-        run_id = scene.GetNthNodeByClass(place, "vtkMRMLTextNode").GetAttribute(RUN_ATTRIBUTE)
-        if run_id and _is_whole(scene, run_id):
-            runs.append(_loaded(scene, run_id))
-    return runs
+    return _whole_runs(owned_nodes(scene, None))
 
 
 def delete_run(scene: slicer.vtkMRMLScene, run_id: str) -> None:
     """Take out of the scene what belongs to a run, and nothing else."""
-    remove_folder(scene, run_id)
-    for node in owned_nodes(scene, run_id):
-        for place in reversed(range(_display_count(node))):
-            scene.RemoveNode(node.GetNthDisplayNode(place))
-        scene.RemoveNode(node)
+    with views_wait(scene):
+        remove_folder(scene, run_id)
+        for node in owned_nodes(scene, run_id):
+            for place in reversed(range(_display_count(node))):
+                scene.RemoveNode(node.GetNthDisplayNode(place))
+            scene.RemoveNode(node)
 
 
 def _add_parts(
@@ -123,27 +124,39 @@ def _add_parts(
     add_folder(scene, name, run_id, [record, *followers])
 
 
-def _loaded(scene: slicer.vtkMRMLScene, run_id: str) -> Run:
-    record = _only(scene, run_id, RUN_ROLE)
+def _whole_runs(nodes: list[slicer.vtkMRMLNode]) -> list[Run]:
+    """The runs that own the nodes, in the order of their records."""
+    by_run: dict[str, dict[str, list[slicer.vtkMRMLNode]]] = {}
+    for node in nodes:
+        roles = by_run.setdefault(node.GetAttribute(RUN_ATTRIBUTE), {})
+        roles.setdefault(node.GetAttribute(ROLE_ATTRIBUTE), []).append(node)
+    whole = {
+        run_id: roles
+        for run_id, roles in by_run.items()
+        if all(len(roles.get(role, ())) == 1 for role in (RUN_ROLE, HEATMAP_ROLE, UNSEEN_ROLE))
+    }
+    order = [node.GetAttribute(RUN_ATTRIBUTE) for node in nodes if node.GetAttribute(ROLE_ATTRIBUTE) == RUN_ROLE]
+    return [_run_of(run_id, whole[run_id]) for run_id in order if run_id in whole]
+
+
+def _run_of(run_id: str, roles: dict[str, list[slicer.vtkMRMLNode]]) -> Run:
+    (record,), (heatmap,), (unseen,) = roles[RUN_ROLE], roles[HEATMAP_ROLE], roles[UNSEEN_ROLE]
     return Run(
         id=run_id,
         name=record.GetName(),
-        report=parse_report(record.GetText()),
-        heatmap=_only(scene, run_id, HEATMAP_ROLE),
-        unseen=_only(scene, run_id, UNSEEN_ROLE),
-        boxes=tuple(owned_nodes(scene, run_id, BOX_ROLE)),
+        report=_report_of(record.GetText()),
+        heatmap=heatmap,
+        unseen=unseen,
+        boxes=tuple(box for box in roles.get(BOX_ROLE, ()) if box.GetAttribute(FINDING_ATTRIBUTE)),
         source=record.GetNodeReference(SOURCE_REFERENCE),
-        maps={kind: node for kind in MAP_KINDS for node in owned_nodes(scene, run_id, kind)},
+        maps={kind: node for kind in MAP_KINDS for node in roles.get(kind, ())},
     )
 
 
-def _is_whole(scene: slicer.vtkMRMLScene, run_id: str) -> bool:
-    return all(len(owned_nodes(scene, run_id, role)) == 1 for role in (RUN_ROLE, HEATMAP_ROLE, UNSEEN_ROLE))
-
-
-def _only(scene: slicer.vtkMRMLScene, run_id: str, role: str) -> slicer.vtkMRMLNode:
-    (node,) = owned_nodes(scene, run_id, role)
-    return node
+@lru_cache(maxsize=32)
+def _report_of(text: str) -> Report:
+    """A report, read once however often the scene is looked through."""
+    return parse_report(text)
 
 
 def _display_count(node: slicer.vtkMRMLNode) -> int:

@@ -11,6 +11,7 @@ from .volume_files import read_image
 
 SERVER_ATTRIBUTE = "AnomaLabel.Server"
 STUDY_ATTRIBUTE = "AnomaLabel.Study"
+FETCHED_ATTRIBUTE = "AnomaLabel.Fetched"
 
 
 def find_study(scene: slicer.vtkMRMLScene, address: str, study: str) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -31,8 +32,19 @@ def load_study(scene: slicer.vtkMRMLScene, address: str, file: StudyFile) -> sli
     volume = slicer.vtkMRMLScalarVolumeNode()
     read_image(file.content, file.filename, volume)
     volume.SetName(scene.GenerateUniqueName(file.study))
-    volume.SetAttribute(SERVER_ATTRIBUTE, address)
-    volume.SetAttribute(STUDY_ATTRIBUTE, file.study)
+    link_study(volume, address, file.study)
+    volume.SetAttribute(FETCHED_ATTRIBUTE, "yes")
     scene.AddNode(volume)
     volume.CreateDefaultDisplayNodes()
     return volume
+
+
+def link_study(volume: slicer.vtkMRMLScalarVolumeNode, address: str, study: str) -> None:
+    """Note that a volume is a study of a server."""
+    volume.SetAttribute(SERVER_ATTRIBUTE, address)
+    volume.SetAttribute(STUDY_ATTRIBUTE, study)
+
+
+def was_fetched(node: slicer.vtkMRMLNode | None) -> bool:
+    """Whether the panel brought an image into the scene; one that the user loaded stays the user's."""
+    return node is not None and bool(node.GetAttribute(FETCHED_ATTRIBUTE))

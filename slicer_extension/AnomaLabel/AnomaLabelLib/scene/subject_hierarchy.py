@@ -14,6 +14,18 @@ def add_folder(scene: slicer.vtkMRMLScene, name: str, run_id: str, nodes: list[s
     folder = tree.CreateFolderItem(tree.GetSceneItemID(), name)
     tree.SetItemAttribute(folder, RUN_ATTRIBUTE, run_id)
     tree.SetItemExpanded(folder, False)
+    _gather(tree, folder, nodes)
+
+
+def add_to_folder(scene: slicer.vtkMRMLScene, run_id: str, nodes: list[slicer.vtkMRMLNode]) -> None:
+    """Gather further nodes under a run's folder; where the user removed the folder, they stay where they are."""
+    tree = slicer.vtkMRMLSubjectHierarchyNode.GetSubjectHierarchyNode(scene)
+    folder = _folder(tree, run_id)
+    if folder is not None:
+        _gather(tree, folder, nodes)
+
+
+def _gather(tree: slicer.vtkMRMLSubjectHierarchyNode, folder: int, nodes: list[slicer.vtkMRMLNode]) -> None:
     for node in nodes:
         item = tree.GetItemByDataNode(node)
         if item == tree.GetInvalidItemID():

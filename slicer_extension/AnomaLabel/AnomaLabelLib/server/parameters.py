@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from ..errors import RequestRefusedError
 from ..translation import _
@@ -36,6 +36,12 @@ class RunParameters:
         """The form field `params` of the request; keys that are None are left out."""
         fields = {key: value for key, value in asdict(self).items() if value is not None and key not in NOT_SENT}
         return json.dumps({**fields, **dict.fromkeys(self.maps, True)}, allow_nan=False)
+
+    def scoring_params(self) -> dict[str, object]:
+        """The body of a request that has all studies scored this way; heatmaps are of no use there."""
+        fields = json.loads(replace(self, compact=False, maps=()).to_json())
+        del fields["compact"]
+        return fields
 
 
 def prompts_from_text(text: str) -> tuple[str, ...]:

@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import dataclass
 
 from ..errors import ReplyError
 from ..translation import _
+from .json_fields import Index, JsonFields, Point
 
 SCHEMA = "anomalabel.findings/1"
 MAXIMUM_FINDINGS = 10_000
-
-Index = tuple[int, int, int]
-Point = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Finding:
     """One suspected region; indices are (i, j, k), inclusive; world values are RAS millimetres.
 
-    `axes_ras` holds the unit directions of i, j and k; `size_mm` the edge lengths along them.
+    `axes_ras` holds the unit directions of i, j and k; `size_mm` the edge lengths along them. The scores are None for
+    a box that a reader drew where no method looked; a report always has them.
     """
 
     id: str
     label: str
-    score: float
-    mean_score: float
+    score: float | None
+    mean_score: float | None
     uncertainty: float | None
     volume_mm3: float
     peak_index: Index
@@ -64,6 +62,7 @@ class Report:
         threshold: heatmap values above belong to findings.
         image_threshold: an `image_score` above is abnormal; None where the method was not calibrated, or the server
             is older.
+        minimum_volume_mm3: smaller regions above the threshold are no findings; None where the server is older.
     """
 
     image: str
@@ -74,6 +73,7 @@ class Report:
     calibrated: bool
     threshold: Threshold
     image_threshold: Threshold | None
+    minimum_volume_mm3: float | None
     prompt_specificity: float | None
     nonfinite_voxels: int
     spacing_known: bool
@@ -90,8 +90,8 @@ def parse_report(text: str) -> Report:
         ReplyError: not JSON, another schema, a missing key, a number that is not finite, or a box outside the grid.
     """
     try:
-        fields = _Fields(json.loads(text), "findings")
-    except ValueError as error:
+        fields = JsonFields(json.loads(text), "findings", _unreadable)
+    except (ValueError, RecursionError) as error:
         raise _unreadable(_("it is not JSON")) from error
     schema = fields.text("schema")
     if schema != SCHEMA:
@@ -115,6 +115,7 @@ def parse_report(text: str) -> Report:
         calibrated=fields.flag("calibrated"),
         threshold=_threshold(fields.inner("threshold")),
         image_threshold=_threshold(image_threshold) if image_threshold is not None else None,
+        minimum_volume_mm3=fields.optional_number("minimum_volume_mm3"),
         prompt_specificity=fields.optional_number("prompt_specificity"),
         nonfinite_voxels=fields.whole("nonfinite_voxels"),
         spacing_known=fields.flag("spacing_known"),
@@ -125,11 +126,11 @@ def parse_report(text: str) -> Report:
     )
 
 
-def _threshold(fields: _Fields) -> Threshold:
+def _threshold(fields: JsonFields) -> Threshold:
     return Threshold(fields.number("value"), fields.text("rule"))
 
 
-def _heatmap(fields: _Fields) -> HeatmapFacts:
+def _heatmap(fields: JsonFields) -> HeatmapFacts:
     facts = HeatmapFacts(
         grid=fields.index("grid"),
         minimum=fields.number("min"),
@@ -142,7 +143,7 @@ def _heatmap(fields: _Fields) -> HeatmapFacts:
     return facts
 
 
-def _finding(fields: _Fields, grid: Index) -> Finding:
+def _finding(fields: JsonFields, grid: Index) -> Finding:
     axes = fields.rows("axes_ras")
     finding = Finding(
         id=fields.text("id"),
@@ -165,93 +166,6 @@ def _finding(fields: _Fields, grid: Index) -> Finding:
     if not inside or min(finding.size_mm) <= 0:
         raise _unreadable(_("finding {id} lies outside the image").format(id=finding.id[:40]))
     return finding
-
-
-class _Fields:
-    """Typed access to one JSON object; says which key is wrong."""
-
-    def __init__(self, values: object, where: str) -> None:
-        if not isinstance(values, dict):
-            raise _unreadable(_("{where} is not an object").format(where=where))
-        self._values = values
-        self._where = where
-
-    def text(self, key: str) -> str:
-        return self._typed(key, str)
-
-    def flag(self, key: str) -> bool:
-        return self._typed(key, bool)
-
-    def number(self, key: str) -> float:
-        return self._finite(key, self._get(key))
-
-    def optional_number(self, key: str) -> float | None:
-        value = self._values.get(key)
-        return None if value is None else self._finite(key, value)
-
-    def whole(self, key: str) -> int:
-        return self._integer(key, self._get(key))
-
-    def texts(self, key: str) -> tuple[str, ...]:
-        values = self._list(key)
-        if not all(isinstance(value, str) for value in values):
-            raise self._wrong(key)
-        return tuple(values)
-
-    def index(self, key: str) -> Index:
-        i, j, k = (self._integer(key, value) for value in self._list(key, 3))
-        return i, j, k
-
-    def point(self, key: str) -> Point:
-        return self._point(key, self._list(key, 3))
-
-    def rows(self, key: str) -> list[Point]:
-        return [self._point(key, row) for row in self._list(key, 3)]
-
-    def inner(self, key: str) -> _Fields:
-        return _Fields(self._get(key), f"{self._where}.{key}")
-
-    def optional_inner(self, key: str) -> _Fields | None:
-        return None if self._values.get(key) is None else self.inner(key)
-
-    def inner_list(self, key: str) -> list[_Fields]:
-        return [_Fields(value, f"{self._where}.{key}[{place}]") for place, value in enumerate(self._list(key))]
-
-    def _get(self, key: str) -> object:
-        if key not in self._values:
-            raise self._wrong(key)
-        return self._values[key]
-
-    def _typed(self, key: str, kind: type) -> object:
-        value = self._get(key)
-        if not isinstance(value, kind):
-            raise self._wrong(key)
-        return value
-
-    def _list(self, key: str, length: int | None = None) -> list:
-        value = self._typed(key, list)
-        if length is not None and len(value) != length:
-            raise self._wrong(key)
-        return value
-
-    def _point(self, key: str, row: object) -> Point:
-        if not isinstance(row, list) or len(row) != 3:
-            raise self._wrong(key)
-        x, y, z = (self._finite(key, value) for value in row)
-        return x, y, z
-
-    def _finite(self, key: str, value: object) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise self._wrong(key)
-        return float(value)
-
-    def _integer(self, key: str, value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise self._wrong(key)
-        return value
-
-    def _wrong(self, key: str) -> ReplyError:
-        return _unreadable(_("{where}.{key} is missing or malformed").format(where=self._where, key=key))
 
 
 def _unreadable(what: str) -> ReplyError:

@@ -8,15 +8,19 @@ from ..errors import ReplyError
 from ..translation import _
 from .map_kinds import MAP_KINDS
 
+API = 1
+"""The interface for reviewing that this extension speaks."""
+
 
 @dataclass(frozen=True)
 class ConfigFacts:
-    """One anatomy config of the server with the prompts it starts from."""
+    """One anatomy config of the server with the prompts it starts from, and why its findings may be rejected."""
 
     name: str
     title: str
     positive: tuple[str, ...]
     negative: tuple[str, ...]
+    rejection_reasons: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ class TaskFacts:
 
 
 @dataclass(frozen=True)
+class TrainerFacts:
+    """A task that the server can train, and the keys that its request may have."""
+
+    name: str
+    config_keys: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class ServerFacts:
     """What can be chosen on a server.
 
@@ -59,6 +71,11 @@ class ServerFacts:
         waiting_for: why the model is not warm yet, "" once it is.
         trained: the models that it trained.
         task_facts: of each of `tasks`, in their order; missing ones are plain.
+        api: the interface for reviewing that it speaks, None for an older server, which has none.
+        login: whether it wants a token.
+        reviewer: whose token was sent, "" where it does not know.
+        worklist_orders: that it can sort its cases by.
+        trainers: what it can train.
     """
 
     version: str
@@ -69,6 +86,20 @@ class ServerFacts:
     waiting_for: str = ""
     trained: tuple[TrainedFacts, ...] = ()
     task_facts: tuple[TaskFacts, ...] = ()
+    api: int | None = None
+    login: bool = False
+    reviewer: str = ""
+    worklist_orders: tuple[str, ...] = ()
+    trainers: tuple[TrainerFacts, ...] = ()
+
+    @property
+    def reviewing(self) -> bool:
+        """Whether this extension can review with the server."""
+        return self.api == API
+
+    def config(self, name: str) -> ConfigFacts | None:
+        """One of the configs, None where the server has none of that name."""
+        return next((config for config in self.configs if config.name == name), None)
 
     def task(self, name: str) -> TaskFacts:
         """What is known of a task; a plain one where nothing is."""
@@ -100,6 +131,11 @@ def parse_info(info: object) -> ServerFacts:
         trained=tuple(_trained(entry) for entry in _entries(ours.get("trained"))),
         configs=tuple(_config(entry) for entry in configs),
         backbones=_texts(ours.get("backbones")),
+        api=_api(ours.get("api")),
+        login=ours.get("login") is True,
+        reviewer=str(ours.get("reviewer") or ""),
+        worklist_orders=_texts(ours.get("worklist_orders", [])),
+        trainers=tuple(_trainer(entry) for entry in _entries(ours.get("trainers"))),
     )
 
 
@@ -135,12 +171,24 @@ def _trained(entry: object) -> TrainedFacts:
     )
 
 
+def _api(value: object) -> int | None:
+    if value is not None and type(value) is not int:
+        raise _foreign(_("The number of its interface is malformed."))
+    return value
+
+
+def _trainer(entry: object) -> TrainerFacts:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise _foreign(_("One of its train tasks has no name."))
+    return TrainerFacts(entry["name"], _texts(entry.get("config_keys", [])))
+
+
 def _entries(values: object) -> list[object]:
     """A list that older servers leave out."""
     if values is None:
         return []
     if not isinstance(values, list):
-        raise _foreign(_("Its list of trained models is malformed."))
+        raise _foreign(_("One of its lists is malformed."))
     return values
 
 
@@ -152,6 +200,7 @@ def _config(entry: object) -> ConfigFacts:
         title=str(entry.get("title") or entry["name"]),
         positive=_texts(entry.get("positive")),
         negative=_texts(entry.get("negative")),
+        rejection_reasons=_texts(entry.get("rejection_reasons", [])),
     )
 
 

@@ -1,0 +1,181 @@
+"""Boxes that the reader drags: an edit of a finding, or one of the reader's own over what was missed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import slicer
+
+from ..errors import PanelError
+from ..review import acts
+from ..review.row import finding_of
+from ..scene.box_edit import begin_edit, end_edit, follow_box, row_of_box
+from ..scene.new_box import add_new_box, row_of_segment
+from ..scene.runs import Run
+from ..scene.voxel_box import VoxelBox
+from ..translation import _
+from .board import Board
+from .errors import no_case, no_finding, no_image_of_case, not_while_editing
+from .findings import Findings
+from .keys import key_of
+from .panel_state import Notice
+from .review import Review
+
+
+class BoxEditing:
+    """One box at a time has handles; every method is for the window's thread.
+
+    Args:
+        run: gives the shown run.
+        source: gives the image of the open case.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        board: Board,
+        findings: Findings,
+        review: Review,
+        run: Callable[[], Run | None],
+        source: Callable[[], slicer.vtkMRMLScalarVolumeNode | None],
+    ) -> None:
+        self._scene = scene
+        self._board = board
+        self._findings = findings
+        self._review = review
+        self._run = run
+        self._source = source
+        self._box: slicer.vtkMRMLMarkupsROINode | None = None
+        self._stop_following: Callable[[], None] = _nothing
+
+    @property
+    def box(self) -> slicer.vtkMRMLMarkupsROINode | None:
+        """The box that has handles, None while none has."""
+        return self._box
+
+    def toggle(self) -> None:
+        """Give the selected box handles to drag, or keep it as it was dragged."""
+        if self._board.state.findings.edited:
+            self.finish()
+        else:
+            self.begin()
+
+    def begin(self) -> None:
+        """Give the selected finding's box handles to drag."""
+        try:
+            self._require_case()
+            shown = self._findings.find(self._board.state.findings.selected)
+            if shown is None:
+                raise no_finding()
+            finding = shown.finding
+            box = self._findings.boxes.box_of(finding.id)
+            if box is None:
+                raise no_image_of_case()
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self._give_handles(box, finding.id)
+        self._board.change(notice=Notice(_("Drag the handles of the box."), _edit_keys()))
+
+    def finish(self) -> None:
+        """Keep the box as it was dragged: an edit of its finding, or a finding of the reader's own."""
+        edited, box = self._board.state.findings.edited, self._box
+        if not edited or box is None:
+            return
+        try:
+            shown = self._findings.find(edited)
+            row = row_of_box(box, self._heatmap_or_image(), None if shown is None else shown.finding)
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        if shown is None:
+            row = {**row, "origin": "box"}
+            kept = self._review.keep(lambda context: acts.add(self._review.case, row, context), row["id"])
+        else:
+            kept = self._review.keep(lambda context: acts.edit(self._review.case, shown, row, context), edited)
+        if not kept:
+            # The box keeps its handles, so that what was drawn is not lost.
+            return
+        self._leave_box()
+        if shown is None:
+            self._scene.RemoveNode(box)
+        self._review.redraw()
+
+    def drop(self) -> None:
+        """Leave a box as it was before it was dragged."""
+        box = self._box
+        if box is None:
+            return
+        is_new = self._findings.find(self._board.state.findings.edited) is None
+        self._leave_box()
+        if is_new:
+            self._scene.RemoveNode(box)
+        self._review.redraw()
+
+    def add_box(self) -> None:
+        """Put a fresh box where the views stand, with handles: the reader drags it over what was missed."""
+        try:
+            self._require_case()
+            if self._box is not None:
+                raise not_while_editing()
+            box, finding_id = add_new_box(self._scene, self._heatmap_or_image())
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self._give_handles(box, finding_id)
+        self._board.change(notice=Notice(_("Drag the new box over the finding."), _edit_keys()))
+
+    def add_segment(self, segmentation: slicer.vtkMRMLSegmentationNode | None, segment_id: str) -> None:
+        """Make a finding of what the reader drew in the Segment Editor."""
+        self._review.keep(
+            lambda context: acts.add(
+                self._review.case,
+                {**row_of_segment(segmentation, segment_id, self._heatmap_or_image()), "origin": "segment"},
+                context,
+            )
+        )
+
+    def _require_case(self) -> None:
+        if not self._board.state.case.image:
+            raise no_case()
+
+    def _heatmap_or_image(self) -> slicer.vtkMRMLScalarVolumeNode:
+        run, source = self._run(), self._source()
+        volume = run.heatmap if run else source
+        if volume is None:
+            raise no_image_of_case()
+        return volume
+
+    def _give_handles(self, box: slicer.vtkMRMLMarkupsROINode, finding_id: str) -> None:
+        self._box = box
+        begin_edit(box)
+        self._stop_following = follow_box(box, self._heatmap_or_image(), self._dragged)
+        self._edited(finding_id)
+
+    def _dragged(self, voxels: VoxelBox | None) -> None:
+        """The table follows the box; one outside of the image waits until it is dragged back."""
+        shown = self._findings.find(self._board.state.findings.edited)
+        if voxels is not None and shown is not None:
+            self._findings.preview(finding_of(row_of_box(self._box, self._heatmap_or_image(), shown.finding)))
+
+    def _edited(self, finding_id: str) -> None:
+        self._board.change(findings=replace(self._board.state.findings, edited=finding_id))
+
+    def _leave_box(self) -> None:
+        self._stop_following()
+        self._stop_following = _nothing
+        if self._box is not None:
+            end_edit(self._box)
+        self._box = None
+        self._edited("")
+
+
+def _edit_keys() -> str:
+    return _("Press {keep} to keep it, {leave} to leave it as it was.").format(
+        keep=key_of("editing.toggle"), leave=key_of("editing.drop")
+    )
+
+
+def _nothing() -> None:
+    """No box is followed."""

@@ -1,0 +1,230 @@
+"""Opening and leaving cases: the lease, the image in the scene, and what stays when the next one comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import slicer
+
+from ..errors import PanelError, retryable
+from ..review.event import ReviewEvent
+from ..review.session import SavedSession, save
+from ..scene.case_nodes import forget_case
+from ..scene.slice_views import fit_to_background
+from ..scene.studies import find_study, load_study
+from ..server.case_work import OpenCaseWork, OpenedCase, ReleaseWork, RenewLeaseWork
+from ..server.client import Client
+from ..server.settings import PanelSettings
+from ..server.versions import require_reviewing
+from ..server.worklist import Lease
+from ..translation import _
+from .board import Board, Lane, as_notice
+from .errors import no_reviewer, not_connected
+from .findings import Findings
+from .panel_state import CaseState, Notice
+from .results import Results
+from .review import Review
+from .worklist import WorklistPart
+
+LEASE_RENEWALS = 3
+"""A lease is renewed when a third of it is over, so that one lost request does not end it."""
+
+
+class Cases:
+    """One case at a time; every method is for the window's thread.
+
+    Args:
+        work: the lane that the user waits for.
+        quiet: the lane that nobody waits for.
+        folder: where the place of the reader is kept.
+        client: gives the connected client, None while there is none.
+        settings: gives the user's settings.
+        reviewer: gives the name of who reads, "" where nobody knows.
+        run: starts the chosen method on a study of the open case; does nothing where none is chosen.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        scene: slicer.vtkMRMLScene,
+        board: Board,
+        work: Lane,
+        quiet: Lane,
+        review: Review,
+        results: Results,
+        findings: Findings,
+        folder: Path,
+        client: Callable[[], Client | None],
+        settings: Callable[[], PanelSettings],
+        reviewer: Callable[[], str],
+        run: Callable[[str], None],
+        slice_logics: Callable[[], object],
+        clock: Callable[[], float],
+    ) -> None:
+        self._scene = scene
+        self._board = board
+        self._work = work
+        self._quiet = quiet
+        self._review = review
+        self._results = results
+        self._findings = findings
+        self._folder = folder
+        self._client = client
+        self._settings = settings
+        self._reviewer = reviewer
+        self._run = run
+        self._slice_logics = slice_logics
+        self._clock = clock
+        self._source_id = ""
+        self._renew_at = float("inf")
+        self._lease_s = 0.0
+        self._resuming: SavedSession | None = None
+        self.worklist: WorklistPart | None = None
+
+    @property
+    def source(self) -> slicer.vtkMRMLScalarVolumeNode | None:
+        """The image of the open case, where it is in the scene."""
+        return self._scene.GetNodeByID(self._source_id) if self._source_id else None
+
+    def open(self, image: str) -> None:
+        """Take a case and show it; the one that is open is given back."""
+        client, reviewer = self._client(), self._reviewer()
+        try:
+            if client is None or self._board.state.server is None:
+                raise not_connected()
+            require_reviewing(self._board.state.server)
+            if not reviewer:
+                raise no_reviewer()
+            loaded = find_study(self._scene, client.address, image)
+            work = OpenCaseWork(client, image, reviewer, loaded is None, self._board.state.case.image)
+            self._work.submit("open", work, self._opened, lambda error: self._not_opened(image, error))
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self._board.change(busy=True, notice=Notice(_("Opening {case} ...").format(case=image)))
+
+    def close(self) -> None:
+        """Give the open case back and take what is ours of it out of the scene."""
+        client, image = self._client(), self._board.state.case.image
+        if not image:
+            return
+        if client is not None and not self._quiet.busy:
+            self._quiet.submit("release", ReleaseWork(client, image), self._released, lambda error: None)
+        self._leave()
+        self._save(SavedSession())
+        self._renew_at = float("inf")
+        self._board.change(notice=Notice(_("{case} is closed.").format(case=image)))
+
+    def resume(self, saved: SavedSession) -> None:
+        """Open the case that was open when the panel ended, at the same finding."""
+        self._resuming = saved
+        if self.worklist is not None:
+            self.worklist.take_up(saved.order, saved.filter_state, saved.filter_text)
+        self.open(saved.image)
+
+    def remember(self, finding_id: str) -> None:
+        """Keep on disk where the reader is, for the next start."""
+        client, state, settings = self._client(), self._board.state, self._settings()
+        if client is None or not state.case.image:
+            return
+        self._save(
+            SavedSession(
+                address=client.address,
+                reviewer=self._reviewer(),
+                image=state.case.image,
+                finding_id=finding_id,
+                order=state.worklist.order,
+                filter_text=state.worklist.search,
+                filter_state=state.worklist.filter,
+                unaided=settings.reading_first,
+            )
+        )
+
+    def heartbeat(self) -> None:
+        """Called every second: renew the lease while the case is open."""
+        client, image = self._client(), self._board.state.case.image
+        if not image or client is None or self._clock() < self._renew_at or self._quiet.busy:
+            return
+        self._renew_at = self._clock() + self._lease_s / LEASE_RENEWALS
+        work = RenewLeaseWork(client, image, self._reviewer())
+        self._quiet.submit("lease", work, self._renewed, self._not_renewed)
+
+    def _opened(self, opened: OpenedCase) -> None:
+        self._board.change(busy=False)
+        try:
+            self._show(opened.image, opened.events, opened)
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self._renewed(opened.lease)
+
+    def _show(self, image: str, events: tuple[ReviewEvent, ...], opened: OpenedCase | None) -> None:
+        client = self._client()
+        source = find_study(self._scene, client.address, image)
+        if source is None and opened is not None and opened.study_file is not None:
+            source = load_study(self._scene, client.address, opened.study_file)
+        self._leave(keep_id=source.GetID() if source else "")
+        self._source_id = source.GetID() if source else ""
+        self._board.change(case=CaseState(reasons=self._board.state.case.reasons))
+        settings = self._settings()
+        self._review.begin(client.address, image, self._reviewer(), events, settings.reading_first)
+        self._results.show_case(source)
+        fit_to_background(self._slice_logics())
+        warnings = opened.warnings if opened is not None else ()
+        self._board.change(notice=Notice(" ".join(warnings), is_error=bool(warnings)))
+        if self.worklist is not None:
+            self.worklist.opened(image)
+        self.remember("")
+        self._come_back_to_finding(image)
+        if settings.run_on_open and self._results.run is None:
+            self._run(image)
+
+    def _come_back_to_finding(self, image: str) -> None:
+        saved, self._resuming = self._resuming, None
+        if saved is not None and saved.image == image:
+            self._findings.expect(saved.finding_id)
+
+    def _leave(self, keep_id: str = "") -> None:
+        """End the open case: its image and results go, all else in the scene stays."""
+        self._review.end()
+        source = self.source
+        self._source_id = ""
+        self._results.leave_case()
+        if source is not None and source.GetID() != keep_id:
+            forget_case(self._scene, source)
+        self._results.refresh()
+
+    def _not_opened(self, image: str, error: PanelError) -> None:
+        self._board.change(busy=False)
+        client = self._client()
+        if retryable(error) and client is not None and find_study(self._scene, client.address, image) is not None:
+            self._show(image, (), None)
+            self._board.change(
+                notice=Notice(
+                    error.cause,
+                    _("The case is still in the scene: review on, all acts are kept and sent later."),
+                    is_error=True,
+                )
+            )
+            return
+        self._board.fail(error)
+
+    def _save(self, session: SavedSession) -> None:
+        try:
+            save(session, self._folder)
+        except PanelError as error:
+            # Only the way back is lost; acts are kept elsewhere and would have failed by themselves.
+            self._board.fail(error)
+
+    def _renewed(self, lease: Lease) -> None:
+        self._lease_s = lease.seconds
+        self._renew_at = self._clock() + lease.seconds / LEASE_RENEWALS
+
+    def _not_renewed(self, error: PanelError) -> None:
+        if not retryable(error):
+            self._board.change(notice=as_notice(error))
+
+    def _released(self, _nothing: object) -> None:
+        if self.worklist is not None:
+            self.worklist.refresh()

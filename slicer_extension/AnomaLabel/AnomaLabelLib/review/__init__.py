@@ -1,0 +1,1 @@
+"""What readers decide: events, what they add up to, undo, and the queue on disk; no MRML, no HTTP."""

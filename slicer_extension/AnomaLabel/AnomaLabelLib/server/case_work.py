@@ -1,0 +1,109 @@
+"""The jobs of worklist and cases: they speak to the server and know neither scene nor window."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RunCancelledError
+from ..review.event import ReviewEvent, parse_event
+from .client import Client, StudyFile
+from .jobs import JobContext
+from .worklist import Lease, Worklist
+
+
+@dataclass(frozen=True)
+class WorklistWork:
+    """Ask for all cases in an order; see `ReviewCalls.worklist`."""
+
+    client: Client
+    order: str
+    seed: int = 0
+
+    def __call__(self, context: JobContext) -> Worklist:
+        return self.client.worklist(self.order, self.seed)
+
+
+@dataclass(frozen=True)
+class OpenedCase:
+    """A case that this panel has open now.
+
+    Args:
+        events: what readers decided so far, oldest first.
+        study_file: the image where the scene does not hold it yet.
+        warnings: what the server says about its record of the case.
+    """
+
+    image: str
+    lease: Lease
+    events: tuple[ReviewEvent, ...]
+    study_file: StudyFile | None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class OpenCaseWork:
+    """Take a case, so that nobody else opens it, and fetch what is known of it.
+
+    Args:
+        download: fetch the image too.
+        leave: id of the case that is given back first, "" for none.
+    """
+
+    client: Client
+    image: str
+    reviewer: str
+    download: bool = True
+    leave: str = ""
+
+    def __call__(self, context: JobContext) -> OpenedCase:
+        lease = self.client.lease(self.image, self.reviewer)
+        reply = self.client.reviews(self.image)
+        study_file = self.client.download_study(self.image) if self.download else None
+        if context.cancelled.is_set():
+            self.client.release(self.image)
+            raise RunCancelledError
+        if self.leave and self.leave != self.image:
+            self.client.release(self.leave)
+        events = tuple(parse_event(event) for event in reply.events)
+        return OpenedCase(self.image, lease, events, study_file, tuple(reply.warnings))
+
+
+@dataclass(frozen=True)
+class RenewLeaseWork:
+    """Keep a case: its lease would end otherwise."""
+
+    client: Client
+    image: str
+    reviewer: str
+
+    def __call__(self, context: JobContext) -> Lease:
+        return self.client.lease(self.image, self.reviewer)
+
+
+@dataclass(frozen=True)
+class ReleaseWork:
+    """Give a case back."""
+
+    client: Client
+    image: str
+
+    def __call__(self, context: JobContext) -> None:
+        self.client.release(self.image)
+
+
+@dataclass(frozen=True)
+class AddCaseWork:
+    """Send an image of this computer to the server as a new case; the value is its id.
+
+    Args:
+        name: that the case shall have.
+        path: of the file.
+    """
+
+    client: Client
+    name: str
+    path: Path
+
+    def __call__(self, context: JobContext) -> str:
+        return self.client.add_study(self.name, self.path)
