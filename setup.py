@@ -92,7 +92,8 @@ setup(
             "types-PyYAML",
             "types-requests",
         ],
-        "slicer": ["slicer-core>=5.11,<5.13", "PySide6-Essentials>=6.7"],
+        # PySide6 6.12 gives back None without counting it, which ends Python 3.11 after some 50,000 calls.
+        "slicer": ["slicer-core>=5.11,<5.13", "PySide6-Essentials>=6.7,<6.11"],
     },
     entry_points={"console_scripts": ["anomalabel=anomalabel.cli:main"]},
 )

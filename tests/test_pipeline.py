@@ -108,7 +108,8 @@ def test_a_request_replaces_what_the_config_says(ask, scan):
     assert low.report.threshold.value < high.report.threshold.value
     assert high.report.threshold.rule == "mean + 2 sd of this map"
     np.testing.assert_array_equal(low.anomaly_map, high.anomaly_map)
-    assert ask(scan, minimum_volume_mm3=1e9).report.findings == ()
+    huge = ask(scan, minimum_volume_mm3=1e9).report
+    assert (huge.findings, huge.minimum_volume_mm3) == ((), 1e9)
     assert ask(scan, **KNOWN).report.prompts.positive == ("tumor",)
     three = ask(scan, planes="all").anomaly_map
     assert np.nanmax(np.abs(three - low.anomaly_map)) > 1e-3

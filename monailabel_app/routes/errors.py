@@ -10,14 +10,19 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from monailabel.interfaces.exception import MONAILabelException
 
-from anomalabel.errors import AnomaLabelError, Cancelled
+from anomalabel.errors import AnomaLabelError, Cancelled, OutputError
 from monailabel_app.background.work import WorkRunning
+from monailabel_app.reviews.chain import ReviewsDamaged
 
 logger = logging.getLogger(__name__)
 
 
+STATUS: dict[type[AnomaLabelError], int] = {Cancelled: 409, WorkRunning: 409, OutputError: 507, ReviewsDamaged: 500}
+"""Errors that are not the request's fault; a client may send the same again later, and a queue of reviews does."""
+
+
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer errors with `{"detail": text}`: 422 bad input, 409 cancelled or busy, 404 unknown, 500 our own fault."""
+    """Answer errors with `{"detail": text}`: 422 bad input, 404 unknown, 500 our own fault; see `STATUS`."""
     app.add_exception_handler(AnomaLabelError, _input_error)
     app.add_exception_handler(RequestValidationError, _invalid_request)
     app.add_exception_handler(MONAILabelException, _monailabel_error)
@@ -25,7 +30,8 @@ def install_error_handlers(app: FastAPI) -> None:
 
 
 async def _input_error(request: Request, error: Exception) -> JSONResponse:
-    return JSONResponse({"detail": str(error)}, 409 if isinstance(error, Cancelled | WorkRunning) else 422)
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 422)
+    return JSONResponse({"detail": str(error)}, status)
 
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:

@@ -189,7 +189,9 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         if state.case.image and state.case.image != before.case.image:
             tabs.setCurrentWidget(self.ui.reviewTab)
         elif before.server is None and state.server is not None and state.server.reviewing and not state.case.image:
-            tabs.setCurrentWidget(self.ui.casesTab)
+            # Whoever trains or asks stays there: a server is asked again after a training.
+            connecting = tabs.property("currentIndex") == tabs.indexOf(self.ui.serverTab)
+            tabs.setCurrentIndex(tabs.indexOf(self.ui.casesTab) if connecting else tabs.property("currentIndex"))
 
     def _run_timer(self):
         if self.presenter.working:

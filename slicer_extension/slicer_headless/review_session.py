@@ -241,7 +241,11 @@ def _resumed(session: Session) -> bool:
         session.settle()
         session.drain()
         session.picture(f"{image}_resumed")
-        session.note(resumed=image, selected=session.state.findings.selected)
+        selected = session.state.findings.selected
+        killed = [json.loads(line) for line in (session.out / LEDGER_NAME).read_text().splitlines() if "killed" in line]
+        if killed and (image, selected) != (killed[-1]["killed"], killed[-1]["selected"]):
+            raise RuntimeError(f"resumed at {image}, {selected} in place of {killed[-1]}")
+        session.note(resumed=image, selected=selected)
     return bool(image)
 
 

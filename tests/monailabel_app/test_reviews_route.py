@@ -1,6 +1,8 @@
 """`/reviews/IMAGE` over HTTP."""
 
+import errno
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def test_images_that_are_not_there_and_names_that_are_none(client: TestClient, t
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["studies"]
 
 
-def test_a_torn_event_is_told_and_a_broken_chain_is_422(client: TestClient, studies: Path) -> None:
+def test_a_torn_event_is_told_and_a_broken_chain_is_the_servers_fault(client: TestClient, studies: Path) -> None:
     client.post("/reviews/head", json=REVIEW)
     file = studies / "anomalabel" / "reviews" / "head.jsonl"
     whole = file.read_bytes()
@@ -71,7 +73,7 @@ def test_a_torn_event_is_told_and_a_broken_chain_is_422(client: TestClient, stud
     assert (len(told["events"]), "cut off" in told["warnings"][0]) == (1, True)
     file.write_bytes(whole.replace(b"Dr. A", b"Dr. B") + whole)
     broken = client.get("/reviews/head")
-    assert broken.status_code == 422
+    assert broken.status_code == 500
     assert "head.jsonl, line 2" in broken.json()["detail"]
     assert str(studies) not in broken.text
 
@@ -192,3 +194,16 @@ def test_nothing_is_learned_from_an_image_that_waits_for_its_second_reader(
     by_review, by_folder = training.calls
     assert [path.name for path in by_review["healthy"]] == ["n0.nii.gz", "n2.nii.gz"]
     assert by_review["abnormal"] == by_folder["abnormal"] == {"head", "n1"}
+
+
+def test_a_full_disk_is_not_the_requests_fault(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("monailabel_app.reviews.store.os.fsync", full)
+    refused = client.post("/reviews/head", json=REVIEW)
+    assert refused.status_code == 507
+    assert "Make room on the disk" in refused.json()["detail"]
+    monkeypatch.undo()
+    assert client.post("/reviews/head", json=REVIEW).status_code == 200
+    assert len(client.get("/reviews/head").json()["events"]) == 1

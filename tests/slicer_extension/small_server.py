@@ -42,11 +42,16 @@ class Request:
 
 @dataclass
 class SmallServer:
-    """Answers by (method, path without query); a reply that is a function is given the request."""
+    """Answers by (method, path without query); a reply that is a function is given the request.
+
+    Args:
+        gone: hangs up on every request, as if nothing ran there, and remembers none.
+    """
 
     url: str
     replies: dict[tuple[str, str], Reply | Callable[[Request], Reply]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
+    gone: bool = False
 
     def answer(self, method: str, path: str, reply: Reply | Callable[[Request], Reply]) -> None:
         self.replies[method, path] = reply
@@ -66,6 +71,9 @@ def small_server() -> Iterator[SmallServer]:
         def _serve(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked = Request(self.command, self.path, dict(self.headers), body)
+            if served.gone:
+                self._hang_up()
+                return
             served.requests.append(asked)
             path = self.path.split("?")[0]
             named = served.replies.get((self.command, path))
@@ -75,8 +83,7 @@ def small_server() -> Iterator[SmallServer]:
             if reply.wait:
                 reply.wait()
             if reply.hang_up:
-                self.connection.shutdown(socket.SHUT_RDWR)
-                self.close_connection = True
+                self._hang_up()
                 return
             try:
                 self.send_response(reply.status)
@@ -88,6 +95,10 @@ def small_server() -> Iterator[SmallServer]:
                 self.wfile.write(reply.body)
             except (BrokenPipeError, ConnectionResetError):
                 self.close_connection = True
+
+        def _hang_up(self) -> None:
+            self.connection.shutdown(socket.SHUT_RDWR)
+            self.close_connection = True
 
         do_GET = do_POST = do_PUT = do_DELETE = _serve  # noqa: N815
 

@@ -90,7 +90,13 @@ def test_the_reviewers_acts_all_have_a_key():
 
 
 def test_each_command_is_a_method_of_its_part():
-    classes = {"findings": "Findings", "worklist": "WorklistPart", "review": "Review", "editing": "Editing", "results": "Results"}
+    classes = {
+        "findings": "Findings",
+        "worklist": "WorklistPart",
+        "review": "Review",
+        "editing": "BoxEditing",
+        "results": "Results",
+    }
     methods = methods_of_panel()
     parts = [binding.command.split(".") for binding in KEYS if binding.command != "help.toggle"]
     assert [f"{part}.{method}" for part, method in parts if method not in methods[classes[part]]] == []

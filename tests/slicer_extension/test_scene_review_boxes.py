@@ -257,10 +257,10 @@ def test_moving_all_boxes_is_quick(scene, source, count, limit_ms):
     boxes.show(run, findings[0])
     times = []
     for turn in range(7):
-        start = time.perf_counter()
+        start = time.process_time()
         boxes.show(run, findings[(turn + 1) % 2])
-        times.append(time.perf_counter() - start)
-    # The best of some, since other work on the machine only ever adds.
+        times.append(time.process_time() - start)
+    # Of the processor, and the best of some: other work on the machine only ever adds.
     assert min(times) * 1e3 < limit_ms
 
 
@@ -269,9 +269,9 @@ def test_adding_a_run_takes_time_in_proportion_to_its_findings(scene, source):
         result = inference_result(np.zeros(SHAPE, np.float32), MATRIX, entries(count))
         times = []
         for _turn in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             run = add_run(scene, result, source, "run")
-            times.append(time.perf_counter() - start)
+            times.append(time.process_time() - start)
             delete_run(scene, run.id)
         return min(times)
 

@@ -34,6 +34,8 @@ class AskTab:
         ui = self._ui
         if state.server is not before.server:
             self._draw_server(state.server)
+        if state.asked is not None and state.asked != before.asked:
+            self._take_up(state.asked)
         ready = not state.busy and state.server is not None
         ui.runButton.setEnabled(ready)
         ui.addCaseButton.setEnabled(ready and ui.volumeRadio.property("checked"))
@@ -81,6 +83,23 @@ class AskTab:
         if fill(self._ui.configCombo, [config.title for config in server.configs]):
             self._on_config("")
         self._on_task("")
+
+    def _take_up(self, asked: RunParameters) -> None:
+        """Stand as the last session did, as far as the server still offers it."""
+        ui, server = self._ui, self._presenter.state.server
+        if server is None:
+            return
+        names = [config.name for config in server.configs]
+        if asked.config in names:
+            ui.configCombo.setCurrentIndex(names.index(asked.config))
+        if asked.task in server.tasks:
+            ui.taskCombo.setCurrentIndex(server.tasks.index(asked.task))
+        model = asked.trained or asked.backbone
+        if model:
+            ui.backboneCombo.setCurrentIndex(max(0, ui.backboneCombo.findText(model)))
+        for edit, texts in ((ui.positivePrompts, asked.positive), (ui.negativePrompts, asked.negative)):
+            if texts is not None:
+                edit.setPlainText("\n".join(texts))
 
     def _tell(self) -> None:
         try:

@@ -6,15 +6,15 @@ import qt
 from AnomaLabelLib.panel.panel_state import PanelState
 from AnomaLabelLib.panel.presenter import Presenter
 from AnomaLabelLib.panel.texts import (
-    FILTERS,
     case_texts,
     filter_text,
     order_text,
     progress_text,
     score_hint,
 )
+from AnomaLabelLib.panel.worklist import FILTERS
 
-from .drawing import choose, fill, quietly, say, show_notice
+from .drawing import choose, fill, plain_tip, quietly, say, show_notice
 
 COLUMN_WIDTHS = (150, 90, 80)
 TAKEN_COLOR, DONE_COLOR = "#fff3cd", "#d1e7dd"
@@ -48,7 +48,8 @@ class CasesTab:
     def draw(self, state: PanelState, before: PanelState) -> None:
         """Bring the tab to a state; what did not change is left alone."""
         ui, listed = self._ui, state.worklist
-        if listed is not before.worklist or state.case.image != before.case.image:
+        hidden_again = state.reading_first != before.reading_first
+        if listed is not before.worklist or state.case.image != before.case.image or hidden_again:
             self._draw_orders(state)
             self._draw_cases(state)
             show_notice(ui.worklistNotice, listed.notice)
@@ -74,6 +75,9 @@ class CasesTab:
         if state.worklist.order in orders:
             choose(self._ui.orderCombo, orders.index(state.worklist.order))
         choose(self._ui.filterCombo, FILTERS.index(state.worklist.filter))
+        if self._ui.searchEdit.property("text") != state.worklist.search:
+            with quietly(self._ui.searchEdit):
+                self._ui.searchEdit.setText(state.worklist.search)
         self._ui.orderCombo.setToolTip(score_hint(state))
 
     def _draw_cases(self, state: PanelState) -> None:
@@ -86,7 +90,7 @@ class CasesTab:
                 color = TAKEN_COLOR if taken else DONE_COLOR if case.state == "reviewed" else None
                 for column, text in enumerate(case_texts(case, state)):
                     cell = qt.QTableWidgetItem(text)
-                    cell.setToolTip(case.problem or text)
+                    cell.setToolTip(plain_tip(case.problem or text))
                     if color:
                         cell.setBackground(qt.QBrush(qt.QColor(color)))
                         cell.setForeground(qt.QBrush(qt.QColor("#000000")))

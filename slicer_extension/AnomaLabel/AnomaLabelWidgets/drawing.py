@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from html import escape
 
 from AnomaLabelLib.panel.panel_state import Notice
 
@@ -55,6 +56,11 @@ def say(label, text: str) -> None:
     """Show a sentence; a label without one takes no room."""
     label.setText(text)
     label.setVisible(bool(text))
+
+
+def plain_tip(text: str) -> str:
+    """A text of others as a tool tip; Qt would read one that looks like markup as markup."""
+    return f"<span>{escape(text)}</span>" if text else ""
 
 
 def show_notice(label, notice: Notice) -> None:

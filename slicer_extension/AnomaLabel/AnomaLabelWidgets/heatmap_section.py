@@ -41,12 +41,12 @@ class HeatmapSection:
         """Bring the section to a state; what did not change is left alone."""
         ui, run = self._ui, state.run
         if state.runs != before.runs or run is not before.run or state.case.hidden != before.case.hidden:
-            self._draw_run(state, None if state.case.hidden else run, before.run)
+            self._draw_run(state, None if state.case.hidden else run, None if before.case.hidden else before.run)
         if state.legend is not before.legend or state.case.hidden != before.case.hidden:
             self._draw_legend(None if state.case.hidden else state.legend)
-        if (state.runs, state.compared) != (before.runs, before.compared):
+        if (state.runs, state.compared, state.case.hidden) != (before.runs, before.compared, before.case.hidden):
             fill(ui.compareCombo, compare_texts(state))
-            ui.compareCombo.setEnabled(len(state.runs) > 1)
+            ui.compareCombo.setEnabled(len(state.runs) > 1 and not state.case.hidden)
             choose(ui.compareCombo, state.compared)
             ui.blendSlider.setEnabled(state.compared == BLENDED)
         set_checked(ui.heatmapCheck, state.heatmap_visible)

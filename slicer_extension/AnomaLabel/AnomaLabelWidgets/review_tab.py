@@ -9,12 +9,12 @@ from AnomaLabelLib.panel.presenter import Presenter
 from AnomaLabelLib.panel.texts import counts_text, hidden_text, segments_text, status_text
 from AnomaLabelLib.translation import _
 
-from .drawing import fill, quietly, say, set_checked
+from .drawing import fill, plain_tip, quietly, say, set_checked
 
 COLUMNS = ("number", "label", "score", "uncertainty", "volume", "slice", "method", "status")
 """What the columns of the table are sorted by, see `review.order`."""
 
-COLUMN_WIDTHS = (26, 66, 44, 48, 58, 38, 52)
+COLUMN_WIDTHS = (24, 62, 44, 52, 56, 40, 56)
 STATUS_COLORS = {"accepted": "#d1e7dd", "rejected": "#e2e3e5"}
 
 
@@ -101,7 +101,7 @@ class ReviewTab:
         color = STATUS_COLORS.get(row.status)
         for column, text in enumerate(texts):
             cell = qt.QTableWidgetItem(text)
-            cell.setToolTip(status_text(row))
+            cell.setToolTip(plain_tip(status_text(row)))
             if color:
                 cell.setBackground(qt.QBrush(qt.QColor(color)))
                 cell.setForeground(qt.QBrush(qt.QColor("#000000")))
@@ -134,9 +134,6 @@ class ReviewTab:
 
     def _on_edit(self) -> None:
         self._presenter.editing.toggle()
-
-    def _on_add_segment(self) -> None:
-        self._presenter.editing.add_segment(*self._picked_segment())
 
     def _on_cell(self, row, _column, _old_row=-1, _old_column=-1):
         self._presenter.findings.select_place(row)

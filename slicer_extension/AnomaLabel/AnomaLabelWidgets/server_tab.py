@@ -30,7 +30,7 @@ class ServerTab:
         ui.serverAddress.lineEdit().returnPressed.connect(self.connect)
         ui.serverAddress.editTextChanged.connect(lambda _text: self._warn())
         for edit in (ui.reviewerEdit, ui.tokenEdit):
-            edit.editingFinished.connect(self._on_change)
+            edit.editingFinished.connect(lambda: self._on_change())
         for box in (ui.connectTime, ui.answerTime, ui.resultTime):
             box.valueChanged.connect(lambda _value: self._on_change())
         ui.sizeCombo.currentIndexChanged.connect(lambda _place: self._on_change())
@@ -39,7 +39,7 @@ class ServerTab:
 
     def connect(self) -> None:
         """Connect with the address as it stands there."""
-        self._on_change()
+        self._on_change(reconnect=False)
         address = self._ui.serverAddress.property("currentText")
         self._presenter.connect(address)
         try:
@@ -78,7 +78,7 @@ class ServerTab:
             self._ui.serverAddress.clear()
             self._ui.serverAddress.addItems(list(settings.addresses))
 
-    def _on_change(self) -> None:
+    def _on_change(self, reconnect: bool = True) -> None:
         ui = self._ui
         settings = replace(
             self._presenter.settings,
@@ -92,12 +92,14 @@ class ServerTab:
             run_on_open=ui.runOnOpenCheck.property("checked"),
         )
         if settings != self._presenter.settings:
-            self._store(settings)
+            # An address that is being changed is asked once Connect is pressed, with the new token and not the old one.
+            same = ui.serverAddress.property("currentText").strip() == self._presenter.state.address
+            self._store(settings, reconnect and same)
         self._warn()
 
-    def _store(self, settings: PanelSettings) -> None:
+    def _store(self, settings: PanelSettings, reconnect: bool = False) -> None:
         to_store(settings, self._keep)
-        self._presenter.apply_settings(settings)
+        self._presenter.apply_settings(settings, reconnect)
 
     def _warn(self) -> None:
         ui = self._ui

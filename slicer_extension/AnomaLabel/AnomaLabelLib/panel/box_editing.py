@@ -9,6 +9,7 @@ import slicer
 
 from ..errors import PanelError
 from ..review import acts
+from ..review.matching import ShownFinding
 from ..review.row import finding_of
 from ..scene.box_edit import begin_edit, end_edit, follow_box, row_of_box
 from ..scene.new_box import add_new_box, row_of_segment
@@ -16,7 +17,7 @@ from ..scene.runs import Run
 from ..scene.voxel_box import VoxelBox
 from ..translation import _
 from .board import Board
-from .errors import no_case, no_finding, no_image_of_case, not_while_editing
+from .errors import no_case, no_finding, no_image_of_case, not_while_editing, read_first
 from .findings import Findings
 from .keys import key_of
 from .panel_state import Notice
@@ -47,6 +48,7 @@ class BoxEditing:
         self._run = run
         self._source = source
         self._box: slicer.vtkMRMLMarkupsROINode | None = None
+        self._shown: ShownFinding | None = None
         self._stop_following: Callable[[], None] = _nothing
 
     @property
@@ -68,14 +70,13 @@ class BoxEditing:
             shown = self._findings.find(self._board.state.findings.selected)
             if shown is None:
                 raise no_finding()
-            finding = shown.finding
-            box = self._findings.boxes.box_of(finding.id)
+            box = self._findings.boxes.box_of(shown.finding.id)
             if box is None:
                 raise no_image_of_case()
+            self._give_handles(box, shown.finding.id, shown)
         except PanelError as error:
             self._board.fail(error)
             return
-        self._give_handles(box, finding.id)
         self._board.change(notice=Notice(_("Drag the handles of the box."), _edit_keys()))
 
     def finish(self) -> None:
@@ -83,8 +84,8 @@ class BoxEditing:
         edited, box = self._board.state.findings.edited, self._box
         if not edited or box is None:
             return
+        shown = self._shown
         try:
-            shown = self._findings.find(edited)
             row = row_of_box(box, self._heatmap_or_image(), None if shown is None else shown.finding)
         except PanelError as error:
             self._board.fail(error)
@@ -99,7 +100,7 @@ class BoxEditing:
             return
         self._leave_box()
         if shown is None:
-            self._scene.RemoveNode(box)
+            self._remove(box)
         self._review.redraw()
 
     def drop(self) -> None:
@@ -107,10 +108,10 @@ class BoxEditing:
         box = self._box
         if box is None:
             return
-        is_new = self._findings.find(self._board.state.findings.edited) is None
+        is_new = self._shown is None
         self._leave_box()
         if is_new:
-            self._scene.RemoveNode(box)
+            self._remove(box)
         self._review.redraw()
 
     def add_box(self) -> None:
@@ -120,25 +121,27 @@ class BoxEditing:
             if self._box is not None:
                 raise not_while_editing()
             box, finding_id = add_new_box(self._scene, self._heatmap_or_image())
+            self._give_handles(box, finding_id, None)
         except PanelError as error:
             self._board.fail(error)
             return
-        self._give_handles(box, finding_id)
         self._board.change(notice=Notice(_("Drag the new box over the finding."), _edit_keys()))
 
     def add_segment(self, segmentation: slicer.vtkMRMLSegmentationNode | None, segment_id: str) -> None:
         """Make a finding of what the reader drew in the Segment Editor."""
-        self._review.keep(
-            lambda context: acts.add(
-                self._review.case,
-                {**row_of_segment(segmentation, segment_id, self._heatmap_or_image()), "origin": "segment"},
-                context,
-            )
-        )
+        try:
+            self._require_case()
+            row = {**row_of_segment(segmentation, segment_id, self._heatmap_or_image()), "origin": "segment"}
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self._review.keep(lambda context: acts.add(self._review.case, row, context))
 
     def _require_case(self) -> None:
         if not self._board.state.case.image:
             raise no_case()
+        if self._board.state.case.hidden:
+            raise read_first()
 
     def _heatmap_or_image(self) -> slicer.vtkMRMLScalarVolumeNode:
         run, source = self._run(), self._source()
@@ -147,17 +150,23 @@ class BoxEditing:
             raise no_image_of_case()
         return volume
 
-    def _give_handles(self, box: slicer.vtkMRMLMarkupsROINode, finding_id: str) -> None:
-        self._box = box
+    def _give_handles(self, box: slicer.vtkMRMLMarkupsROINode, finding_id: str, shown: ShownFinding | None) -> None:
+        volume = self._heatmap_or_image()
+        self._box, self._shown = box, shown
         begin_edit(box)
-        self._stop_following = follow_box(box, self._heatmap_or_image(), self._dragged)
+        self._stop_following = follow_box(box, volume, self._dragged)
         self._edited(finding_id)
 
     def _dragged(self, voxels: VoxelBox | None) -> None:
         """The table follows the box; one outside of the image waits until it is dragged back."""
-        shown = self._findings.find(self._board.state.findings.edited)
+        shown = self._shown
         if voxels is not None and shown is not None:
             self._findings.preview(finding_of(row_of_box(self._box, self._heatmap_or_image(), shown.finding)))
+
+    def _remove(self, box: slicer.vtkMRMLMarkupsROINode) -> None:
+        """Take a box of the reader's own away; the scene may have been closed under it."""
+        if box.GetScene() is self._scene:
+            self._scene.RemoveNode(box)
 
     def _edited(self, finding_id: str) -> None:
         self._board.change(findings=replace(self._board.state.findings, edited=finding_id))
@@ -167,7 +176,7 @@ class BoxEditing:
         self._stop_following = _nothing
         if self._box is not None:
             end_edit(self._box)
-        self._box = None
+        self._box = self._shown = None
         self._edited("")
 
 

@@ -15,6 +15,7 @@ from ..scene.slice_views import fit_to_background
 from ..scene.studies import find_study, load_study
 from ..server.case_work import OpenCaseWork, OpenedCase, ReleaseWork, RenewLeaseWork
 from ..server.client import Client
+from ..server.parameters import RunParameters
 from ..server.settings import PanelSettings
 from ..server.versions import require_reviewing
 from ..server.worklist import Lease
@@ -30,6 +31,9 @@ from .worklist import WorklistPart
 LEASE_RENEWALS = 3
 """A lease is renewed when a third of it is over, so that one lost request does not end it."""
 
+UNKNOWN_LEASE_S = 90.0
+"""Until the server has said for how long it gives a case."""
+
 
 class Cases:
     """One case at a time; every method is for the window's thread.
@@ -41,7 +45,9 @@ class Cases:
         client: gives the connected client, None while there is none.
         settings: gives the user's settings.
         reviewer: gives the name of who reads, "" where nobody knows.
+        question: gives what a run asks for.
         run: starts the chosen method on a study of the open case; does nothing where none is chosen.
+        shown: called once a case is shown.
         clock: seconds that never go back.
     """
 
@@ -59,7 +65,9 @@ class Cases:
         settings: Callable[[], PanelSettings],
         reviewer: Callable[[], str],
         run: Callable[[str], None],
+        question: Callable[[], RunParameters | None],
         slice_logics: Callable[[], object],
+        shown: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
         self._scene = scene
@@ -74,11 +82,13 @@ class Cases:
         self._settings = settings
         self._reviewer = reviewer
         self._run = run
+        self._question = question
         self._slice_logics = slice_logics
+        self._shown = shown
         self._clock = clock
         self._source_id = ""
         self._renew_at = float("inf")
-        self._lease_s = 0.0
+        self._lease_s = UNKNOWN_LEASE_S
         self._resuming: SavedSession | None = None
         self.worklist: WorklistPart | None = None
 
@@ -126,6 +136,7 @@ class Cases:
     def remember(self, finding_id: str) -> None:
         """Keep on disk where the reader is, for the next start."""
         client, state, settings = self._client(), self._board.state, self._settings()
+        question, run = self._question(), state.run
         if client is None or not state.case.image:
             return
         self._save(
@@ -137,6 +148,8 @@ class Cases:
                 order=state.worklist.order,
                 filter_text=state.worklist.search,
                 filter_state=state.worklist.filter,
+                question="" if question is None else question.to_text(),
+                threshold="" if run is None else repr(run.threshold),
                 unaided=settings.reading_first,
             )
         )
@@ -175,15 +188,20 @@ class Cases:
         self._board.change(notice=Notice(" ".join(warnings), is_error=bool(warnings)))
         if self.worklist is not None:
             self.worklist.opened(image)
-        self.remember("")
+        self._shown()
         self._come_back_to_finding(image)
         if settings.run_on_open and self._results.run is None:
             self._run(image)
 
     def _come_back_to_finding(self, image: str) -> None:
         saved, self._resuming = self._resuming, None
-        if saved is not None and saved.image == image:
-            self._findings.expect(saved.finding_id)
+        if saved is None or saved.image != image:
+            self._findings.expect("")
+            self.remember("")
+            return
+        # Kept as it was until the finding is there: that may take a run, and Slicer may end before.
+        self._results.expect(saved.threshold)
+        self._findings.expect(saved.finding_id)
 
     def _leave(self, keep_id: str = "") -> None:
         """End the open case: its image and results go, all else in the scene stays."""
@@ -199,16 +217,25 @@ class Cases:
         self._board.change(busy=False)
         client = self._client()
         if retryable(error) and client is not None and find_study(self._scene, client.address, image) is not None:
-            self._show(image, (), None)
-            self._board.change(
-                notice=Notice(
-                    error.cause,
-                    _("The case is still in the scene: review on, all acts are kept and sent later."),
-                    is_error=True,
-                )
-            )
+            self._show_unconnected(image, error)
             return
         self._board.fail(error)
+
+    def _show_unconnected(self, image: str, error: PanelError) -> None:
+        """Go on with what the scene and this computer hold of a case; its lease is asked for as time passes."""
+        try:
+            self._show(image, (), None)
+        except PanelError as worse:
+            self._board.fail(worse)
+            return
+        self._renew_at = self._clock() + self._lease_s / LEASE_RENEWALS
+        self._board.change(
+            notice=Notice(
+                error.cause,
+                _("The case is still in the scene: review on, all acts are kept and sent later."),
+                is_error=True,
+            )
+        )
 
     def _save(self, session: SavedSession) -> None:
         try:

@@ -22,6 +22,7 @@ class Comparison:
         self._side_by_side = SideBySide(scene)
         self._blend: Blend | None = None
         self._blended_runs = 0
+        self._beside: tuple[Run, ...] = ()
 
     @property
     def blended(self) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -29,6 +30,13 @@ class Comparison:
         if self._blend is None or self._blend.volume.GetScene() is not self._scene:
             return None
         return self._blend.volume
+
+    @property
+    def volumes(self) -> tuple[slicer.vtkMRMLScalarVolumeNode, ...]:
+        """The maps that are shown beside the shown result's own."""
+        if self.blended is not None:
+            return (self.blended,)
+        return tuple(run.heatmap for run in self._beside if run.heatmap.GetScene() is self._scene)
 
     def show(self, mode: int, run: Run, weight: float, opacity: float) -> None:
         """Compare a result with the other ones of its image.
@@ -51,6 +59,7 @@ class Comparison:
             raise SceneError(_("This image has only one result."), _("Run another method on it, then compare the two."))
         if mode == SIDE_BY_SIDE:
             self._side_by_side.show(runs, ORIENTATION, opacity)
+            self._beside = tuple(runs)
             return
         self._blend = Blend(self._scene, runs, _("{run} blended").format(run=run.name))
         self._blended_runs = len(runs)
@@ -65,6 +74,7 @@ class Comparison:
     def end(self) -> None:
         """Back to one result: the user's layout comes back and the blended map goes."""
         self._side_by_side.end()
+        self._beside = ()
         if self._blend is not None:
             self._blend.remove()
         self._blend = None

@@ -32,6 +32,16 @@ def not_while_editing() -> SceneError:
     )
 
 
+def read_first() -> SceneError:
+    """An act on findings while the hint is withheld."""
+    return SceneError(
+        _("You have not given your own verdict yet."),
+        _("Press {normal} for a normal or {abnormal} for an abnormal case; then mark its findings.").format(
+            normal=key_of("review.case_normal"), abnormal=key_of("review.case_abnormal")
+        ),
+    )
+
+
 def not_connected() -> SceneError:
     """An act that needs a server."""
     return SceneError(_("No server is connected."), _("Give its address under Settings and press Connect."))

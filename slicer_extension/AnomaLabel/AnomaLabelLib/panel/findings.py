@@ -37,6 +37,7 @@ class Findings:
         self._boxes = ReviewBoxes(scene)
         self._run: Run | None = None
         self._finder: RegionFinder | None = None
+        self._of_run: frozenset[str] = frozenset()
         self._threshold = 0.0
         self._case = CaseReview()
         self._shown: tuple[ShownFinding, ...] = ()
@@ -62,6 +63,7 @@ class Findings:
         """Another run is shown, or none."""
         self._run = run
         self._finder = None
+        self._of_run = frozenset(finding.id for finding in run.report.findings) if run is not None else frozenset()
         if run is not None:
             uncertainty = run.maps.get(UNCERTAINTY)
             self._finder = RegionFinder(run.heatmap, run.report, uncertainty)
@@ -149,7 +151,7 @@ class Findings:
     def _join(self) -> None:
         found, left_out = self._found()
         method = self._run.report.method if self._run else ""
-        self._shown = () if self._hidden else shown_findings(self._case, found, method)
+        self._shown = () if self._hidden else shown_findings(self._case, found, method, self._of_run)
         before = self._board.state.findings
         numbered = enumerate(sorted_findings(self._shown, before.column, before.descending), start=1)
         rows = tuple(_row(number, each) for number, each in numbered)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ..scene.color_scale import Legend
+from ..server.parameters import RunParameters
 from ..server.report import Finding
 from ..server.server_facts import ServerFacts
 from ..server.training import TrainingFacts
@@ -54,7 +55,7 @@ class FindingRow:
     """One line of the findings table.
 
     Args:
-        number: counted from 1 in the order of the table's source, whatever it is sorted by.
+        number: of the line, counted from 1.
         finding: what the line is about; its box is the reader's own once edited.
         status: "open", "accepted" or "rejected".
         method: which method found it; "" for one that the reader made.
@@ -90,6 +91,12 @@ class FindingsState:
     left_out: int = 0
     edited: str = ""
 
+    @property
+    def counts(self) -> tuple[int, int, int]:
+        """(open, accepted, rejected) findings."""
+        statuses = [row.status for row in self.rows]
+        return statuses.count("open"), statuses.count("accepted"), statuses.count("rejected")
+
     def place(self, finding_id: str) -> int:
         """The line of a finding, -1 where it is not listed."""
         return next((place for place, row in enumerate(self.rows) if row.finding.id == finding_id), -1)
@@ -106,7 +113,6 @@ class CaseState:
         own_verdict: what the reader said before the hint was shown, "" where nothing was said.
         hidden: whether heatmap, boxes and scores are withheld until the reader has committed an own verdict.
         second_reader: whether a second reader is asked for.
-        counts: (open, accepted, rejected) findings.
         undo, redo: what the next undo and redo would do, "" for nothing.
         reasons: why a finding may be rejected, as the server's config names it.
         segments: findings that were turned into segments.
@@ -119,7 +125,6 @@ class CaseState:
     own_verdict: str = ""
     hidden: bool = False
     second_reader: bool = False
-    counts: tuple[int, int, int] = (0, 0, 0)
     undo: str = ""
     redo: str = ""
     reasons: tuple[str, ...] = ()
@@ -196,6 +201,8 @@ class PanelState:
     blend: float = 0.5
     """Weight of the shown result against the others, in [0, 1], where they are blended."""
     reading_first: bool = False
+    asked: RunParameters | None = None
+    """What the last session asked for; the widgets take it up."""
     address: str = ""
     """Of the server that was last asked."""
     legend: Legend | None = None

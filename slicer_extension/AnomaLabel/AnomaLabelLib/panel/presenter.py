@@ -37,7 +37,7 @@ from .panel_state import Notice, PanelState
 from .results import Results
 from .review import Review
 from .sending import Sending
-from .summary import run_notice, server_notice
+from .summary import hint_waits, other_image_notice, run_notice, server_notice
 from .training import TrainingPart
 from .worklist import WorklistPart
 
@@ -91,7 +91,7 @@ class Presenter:
         self._while_running = ExitStack()
         self._board = board = Board(draw)
         board.state = replace(board.state, reading_first=self._settings.reading_first)
-        self._work, self._send, self._quiet, self._watch = Lane(jobs), Lane(), Lane(), Lane()
+        self._work, self._send, self._quiet, self._watch, self._learn = Lane(jobs), Lane(), Lane(), Lane(), Lane()
         self._folder = folder
         self._asked_to_resume = False
         self._resuming: SavedSession | None = None
@@ -123,7 +123,9 @@ class Presenter:
             settings=lambda: self._settings,
             reviewer=self._reviewer,
             run=self._run_chosen,
+            question=lambda: self.parameters,
             slice_logics=slice_logics,
+            shown=lambda: self.correction.refresh(),
             clock=clock,
         )
         self.worklist = WorklistPart(board, self._watch, lambda: self._client, self.cases.open, clock)
@@ -145,7 +147,7 @@ class Presenter:
             source=lambda: self.cases.source,
         )
         self.training = TrainingPart(
-            board, self._watch, lambda: self._client, self._reconnect, self.worklist.refresh, clock
+            board, self._learn, lambda: self._client, self._reconnect, self.worklist.refresh, clock
         )
 
     @property
@@ -187,14 +189,22 @@ class Presenter:
         asking = Notice(_("Asking {address} ...").format(address=client.address))
         self._board.change(busy=True, server=None, address=client.address, server_notice=asking)
 
-    def apply_settings(self, settings: PanelSettings) -> None:
-        """Use other settings from now on; a connected server is asked again where it matters."""
+    def apply_settings(self, settings: PanelSettings, reconnect: bool = True) -> None:
+        """Use other settings from now on.
+
+        Args:
+            reconnect: ask the connected server again where that matters; False where another one is asked anyway.
+        """
         before, self._settings = self._settings, settings
         self._board.change(reading_first=settings.reading_first)
         if self._client is None:
             return
-        self._client = self._client_for(self._client.address, settings)
-        if settings.token != before.token and not self.busy:
+        try:
+            self._client = self._client_for(self._client.address, settings)
+        except PanelError as error:
+            self._board.change(server_notice=as_notice(error))
+            return
+        if reconnect and settings.token != before.token and not self.busy:
             self.connect(self._client.address)
 
     def resume(self) -> None:
@@ -277,7 +287,7 @@ class Presenter:
         self._while_running.close()
 
     def _lanes(self) -> tuple[Lane, ...]:
-        return self._work, self._send, self._quiet, self._watch
+        return self._work, self._send, self._quiet, self._watch, self._learn
 
     def _reviewer(self) -> str:
         """The server knows better whose login it is than what somebody typed."""
@@ -311,18 +321,23 @@ class Presenter:
         notice = server_notice(facts, address, is_this_computer(address))
         self._board.change(busy=False, server=facts, server_notice=notice)
         self.sending.kick()
+        self._go_on(address)
         self.worklist.refresh()
-        self._go_on()
+        if facts.reviewing:
+            self.training.refresh()
 
     def _not_connected(self, error: PanelError) -> None:
         self._board.change(busy=False, server_notice=as_notice(error))
         self.sending.show()
 
-    def _go_on(self) -> None:
-        """Open the case that was open when the panel ended."""
+    def _go_on(self, address: str) -> None:
+        """Open the case that was open when the panel ended, where it is this server's."""
         saved, self._resuming = self._resuming, None
-        if saved is not None:
-            self.cases.resume(saved)
+        if saved is None or saved.address != address:
+            return
+        self.parameters = RunParameters.from_text(saved.question) or self.parameters
+        self._board.change(asked=self.parameters)
+        self.cases.resume(saved)
 
     def _received(self, result: RunResult) -> None:
         self._end_run()
@@ -341,10 +356,12 @@ class Presenter:
                 _("The volume was closed while the server worked on it."), _("Load it again and run again.")
             )
         run = add_run(self._scene, result.inference, source, _("AnomaLabel {image}").format(image=source.GetName()))
+        if not self.results.belongs_to_case(run):
+            self._board.change(notice=other_image_notice(run, self.state.case.image))
+            return
         self.results.show(run.id)
-        self.review.show_counts()
         fit_to_background(self._slice_logics())
-        self._board.change(notice=run_notice(run))
+        self._board.change(notice=hint_waits() if self.state.case.hidden else run_notice(run))
 
     def _case_added(self, image: str) -> None:
         """The user's own volume is that case from now on: it need not be fetched, and stays when the case is left."""

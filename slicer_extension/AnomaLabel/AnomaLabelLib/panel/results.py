@@ -34,7 +34,9 @@ class Results:
         self._comparison = Comparison(scene)
         self._run: Run | None = None
         self._case_image: slicer.vtkMRMLScalarVolumeNode | None = None
+        self._case_open = False
         self._hidden = False
+        self._expected_threshold = ""
 
     @property
     def run(self) -> Run | None:
@@ -43,7 +45,7 @@ class Results:
 
     def show(self, run_id: str) -> None:
         """Show a result of the scene; an unknown id shows none."""
-        runs = find_runs(self._scene)
+        runs = [run for run in find_runs(self._scene) if self.belongs_to_case(run)]
         before = self._run
         self._run = next((run for run in runs if run.id == run_id), None)
         if self._board.state.compared != ONE and (before is None or self._run is None or before.id != run_id):
@@ -57,20 +59,25 @@ class Results:
         self._findings.take_run(self._run)
         if self._run is not None:
             self.refresh_views(self._run.source)
+            self._meet_expected_threshold()
         elif self._case_image is not None:
             self._overlay.show(self._case_image, None, 0.0, None)
         else:
             self._overlay.restore()
 
+    def belongs_to_case(self, run: Run) -> bool:
+        """Whether a result is of the open case's image; any is while no case is open."""
+        return not self._case_open or (self._case_image is not None and run.source is self._case_image)
+
     def show_case(self, image: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         """Show a case: its last result in the scene, or its image alone."""
-        self._case_image = image
-        runs = [run for run in find_runs(self._scene) if image is not None and run.source is image]
+        self._case_image, self._case_open = image, True
+        runs = [run for run in find_runs(self._scene) if self.belongs_to_case(run)]
         self.show(runs[-1].id if runs else "")
 
     def leave_case(self) -> None:
         """The case is no longer open; the views are given back what they showed before."""
-        self._case_image = None
+        self._case_image, self._case_open = None, False
         self._run = None
         self._comparison.end()
         self._overlay.restore()
@@ -79,7 +86,7 @@ class Results:
         """Look through the scene again: after a scene was loaded or closed, or nodes removed by hand."""
         if self._case_image is not None and self._scene.GetNodeByID(self._case_image.GetID()) is None:
             self._case_image = None
-        runs = [run for run in find_runs(self._scene) if self._case_image in (None, run.source)]
+        runs = [run for run in find_runs(self._scene) if self.belongs_to_case(run)]
         known = self._run is not None and self._run.id in {run.id for run in runs}
         self.show(self._run.id if known else runs[-1].id if runs else "")
 
@@ -90,6 +97,10 @@ class Results:
         self._overlay.restore()
         delete_run(self._scene, self._run.id)
         self.refresh()
+
+    def expect(self, threshold: str) -> None:
+        """Show the next result from a value on, given as a number's text; "" for its own threshold."""
+        self._expected_threshold = threshold
 
     def set_threshold(self, value: float) -> None:
         """Show heatmap and boxes from a value on; asks nothing of the server."""
@@ -103,7 +114,7 @@ class Results:
         self._board.change(opacity=value)
         if self._run is not None:
             translucent = [volume for kind, volume in self._run.maps.items() if not LOOKS[kind].opaque]
-            for shown in (self._run.heatmap, *translucent):
+            for shown in (self._run.heatmap, *translucent, *self._comparison.volumes):
                 set_opacity(self._scene, shown, value)
 
     def set_visible(self, heatmap: bool | None = None, unseen: bool | None = None, boxes: bool | None = None) -> None:
@@ -137,7 +148,7 @@ class Results:
 
     def compare(self, mode: int) -> None:
         """Show one result, several side by side, or several blended; see `comparison`."""
-        if self._run is None:
+        if self._run is None or self._hidden:
             return
         state = self._board.state
         try:
@@ -171,6 +182,17 @@ class Results:
         elif shown is not None and self._comparison.blended is not None:
             shown = self._comparison.blended
         unsure = run.maps.get(UNCERTAINTY) if state.uncertainty_visible else None
+        tint = run.unseen if state.unseen_visible else None
         if self._hidden:
-            shown = unsure = None
-        self._overlay.show(background, shown, opacity, run.unseen if state.unseen_visible else None, unsure)
+            shown = unsure = tint = None
+        self._overlay.show(background, shown, opacity, tint, unsure)
+
+    def _meet_expected_threshold(self) -> None:
+        text, self._expected_threshold = self._expected_threshold, ""
+        try:
+            value = float(text or "nan")
+        except ValueError:
+            return
+        run = self._board.state.run
+        if run is not None and run.minimum <= value <= run.maximum:
+            self.set_threshold(value)

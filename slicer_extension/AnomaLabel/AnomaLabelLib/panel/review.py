@@ -15,7 +15,7 @@ from ..review.event import ReviewEvent, together
 from ..review.history import History
 from ..review.journal import Journal
 from ..review.matching import ShownFinding
-from ..review.reviewed import ACCEPTED, OPEN, REJECTED, CaseReview
+from ..review.reviewed import CaseReview
 from ..scene.runs import Run
 from ..translation import _
 from .board import Board
@@ -228,11 +228,7 @@ class Review:
 
     def _show(self) -> None:
         self._findings.take_case(self._case)
-        self.show_counts()
-
-    def show_counts(self) -> None:
-        """Bring what the panel says of the case in line with table and history."""
-        case, statuses = self._case, [each.status for each in self._findings.shown]
+        case = self._case
         self._board.change(
             case=replace(
                 self._board.state.case,
@@ -240,7 +236,6 @@ class Review:
                 verdict_text=verdict_text(case.verdict or "", case.verdict_by or "", case.verdict_utc),
                 own_verdict=case.own_verdict_of(self._reviewer) or "",
                 second_reader=case.second_reader,
-                counts=(statuses.count(OPEN), statuses.count(ACCEPTED), statuses.count(REJECTED)),
                 undo=self._history.undo_text,
                 redo=self._history.redo_text,
             )

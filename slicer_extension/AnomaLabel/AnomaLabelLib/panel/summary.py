@@ -63,6 +63,19 @@ def run_notice(run: Run) -> Notice:
     return Notice(_("{count} findings.").format(count=count))
 
 
+def hint_waits() -> Notice:
+    """A result that is withheld: how much it found would be a hint too."""
+    return Notice(_("The method has answered."), _("Its hint is shown once you have given your own verdict."))
+
+
+def other_image_notice(run: Run, case: str) -> Notice:
+    """A result of another image than that of the open case: what is decided on it would be kept under that case."""
+    return Notice(
+        _("'{run}' is in the scene; it is of another image than the open case {case}.").format(run=run.name, case=case),
+        _("Close the case to look at it."),
+    )
+
+
 def verdict_text(verdict: str, by: str = "", utc: datetime | None = None) -> str:
     """A verdict for people, with who said it and when where that is known; "" for none."""
     texts = {"normal": _("normal"), "abnormal": _("abnormal")}
@@ -125,7 +138,10 @@ def _model_text(report: Report) -> str:
         text = _("Compared with healthy images by the trained model {model}, config {config}")
     if report.method == RECONSTRUCTION_METHOD:
         text = _("Compared with what the trained model {model} believes healthy, config {config}")
-    return text.format(method=report.method, model=report.model_name, config=report.config)
+    told = text.format(method=report.method, model=report.model_name, config=report.config)
+    if report.model_version:
+        told += _(", version {version}").format(version=report.model_version)
+    return told
 
 
 def _image_score_text(report: Report, decimals: int) -> str:

@@ -14,7 +14,6 @@ from .panel_state import CaseState, FindingRow, FindingsState, PanelState
 from .summary import verdict_text
 from .worklist import ALL, NOT_REVIEWED
 
-FILTERS = (ALL, NOT_REVIEWED, "new", "in_review", "second_reader", "reviewed")
 SIZES = (_("Full: exact values"), _("Compact: a quarter of the bytes"))
 
 
@@ -58,8 +57,9 @@ def counts_text(case: CaseState, findings: FindingsState) -> str:
     """How many findings are in which state; "" while no case is open."""
     if not case.image or case.hidden:
         return ""
+    still_open, accepted, rejected = findings.counts
     text = _("{open} open, {accepted} accepted, {rejected} rejected.").format(
-        open=case.counts[0], accepted=case.counts[1], rejected=case.counts[2]
+        open=still_open, accepted=accepted, rejected=rejected
     )
     if findings.left_out:
         text += " " + _("{count} further regions above the threshold are not listed; raise it.").format(

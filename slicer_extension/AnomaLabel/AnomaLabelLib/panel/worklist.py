@@ -9,7 +9,7 @@ from dataclasses import replace
 from ..errors import PanelError, SceneError
 from ..server.case_work import WorklistWork
 from ..server.client import Client
-from ..server.worklist import Worklist, WorklistCase
+from ..server.worklist import CASE_STATES, Worklist, WorklistCase
 from ..translation import _
 from .board import Board, Lane, as_notice
 from .panel_state import Notice
@@ -17,6 +17,7 @@ from .panel_state import Notice
 ALL = "all"
 NOT_REVIEWED = "not_reviewed"
 REVIEWED = "reviewed"
+FILTERS = (ALL, NOT_REVIEWED, *CASE_STATES)
 REFRESH_S = 30.0
 
 
@@ -44,17 +45,21 @@ class WorklistPart:
         self._open_case = open_case
         self._clock = clock
         self._asked_at = float("-inf")
+        self._asked_order = ""
         self._place = -1
         # One shuffle a session: the order stays while the reader works through it.
         self._seed = random.SystemRandom().randrange(1 << 31)
 
     def refresh(self) -> None:
-        """Ask the server for the list again; quietly left out while another question runs."""
+        """Ask the server for the list again; soon, where it is being asked already."""
         client = self._client()
-        if client is None or self._lane.busy or not self._reviews_offered():
+        if client is None or not self._reviews_offered():
             return
-        self._asked_at = self._clock()
-        work = WorklistWork(client, self._board.state.worklist.order, self._seed)
+        if self._lane.busy:
+            self._asked_at = float("-inf")
+            return
+        self._asked_at, self._asked_order = self._clock(), self._board.state.worklist.order
+        work = WorklistWork(client, self._asked_order, self._seed)
         self._lane.submit("worklist", work, self._arrived, self._failed)
 
     def heartbeat(self) -> None:
@@ -79,7 +84,8 @@ class WorklistPart:
     def take_up(self, order: str, state: str, text: str) -> None:
         """Go on with the choices of the last session; those that were not made stay as they are."""
         now = self._board.state.worklist
-        self._change(order=order or now.order, filter=state or now.filter, search=text)
+        # A newer version may have kept a filter that is not known here.
+        self._change(order=order or now.order, filter=state if state in FILTERS else now.filter, search=text)
 
     def open(self, image: str) -> None:
         """Open a case."""
@@ -122,6 +128,10 @@ class WorklistPart:
         return server is not None and server.reviewing
 
     def _arrived(self, worklist: Worklist) -> None:
+        if self._board.state.worklist.order != self._asked_order:
+            # Another order was picked while this one was on its way.
+            self.refresh()
+            return
         notes = " ".join(worklist.notes)
         self._change(worklist=worklist, order=worklist.order, notice=Notice(notes))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -14,6 +14,8 @@ from .row import MODEL
 
 REJECTED_OVERLAP = 0.5
 KNOWN_OVERLAP = 0.3
+MUCH_LARGER = 3.0
+"""A box so many times as large as another may hold several findings, and says nothing about each of them."""
 
 
 @dataclass(frozen=True)
@@ -47,16 +49,21 @@ class ShownFinding:
     origin: str = ""
 
 
-def shown_findings(case: CaseReview, run_findings: Sequence[Finding], method: str) -> tuple[ShownFinding, ...]:
+def shown_findings(
+    case: CaseReview, run_findings: Sequence[Finding], method: str, of_run: Collection[str] = ()
+) -> tuple[ShownFinding, ...]:
     """The reviewed findings, as they stand, then those of a run that are new.
 
-    A run's finding of a known id is the reviewed one. One whose peak lies inside a finding that stands (accepted,
-    drawn by a reader, or reopened), or whose box overlaps it by 0.3, is that one and not shown a second time. One that
-    overlaps a rejected one by 0.5 is shown as rejected, as before. Overlaps are intersection over union in voxels.
+    A run's finding of a known id is the reviewed one. Else it is compared with the reviewed findings of other runs and
+    of readers; two of one run are never the same. One whose box overlaps a finding that stands (accepted, drawn by a
+    reader, or reopened) by 0.3, or whose peak lies inside one that is not much larger, is that one and not shown a
+    second time. One that overlaps a rejected one by 0.5 is shown as rejected, as before. Overlaps are intersection
+    over union in voxels.
 
     Args:
         run_findings: of one result, on the grid that the reviewed boxes are on.
         method: of that result.
+        of_run: ids of further findings of that result, which the present threshold does not show.
 
     Returns:
         Each id once; time grows with the findings times those that lie at the same place.
@@ -64,8 +71,9 @@ def shown_findings(case: CaseReview, run_findings: Sequence[Finding], method: st
     from_run = {finding.id: finding for finding in run_findings}
     boxes = {each.id: each.finding or from_run.get(each.id) for each in case.findings}
     reviewed = [_as_reviewed(each, boxes[each.id], method) for each in case.findings if boxes[each.id] is not None]
-    standing = _Boxes(each.finding for each in reviewed if each.status != REJECTED)
-    rejected = _Boxes(each.finding for each in reviewed if each.status == REJECTED)
+    others = [each for each in reviewed if each.finding.id not in from_run and each.finding.id not in of_run]
+    standing = _Boxes(each.finding for each in others if each.status != REJECTED)
+    rejected = _Boxes(each.finding for each in others if each.status == REJECTED)
     reasons = {each.finding.id: each.reason for each in reviewed}
     fresh = []
     for finding in from_run.values():
@@ -102,9 +110,10 @@ class _Boxes:
         self._longest = max((self._high(finding) - self._low(finding) for finding in found), default=0)
 
     def same_place(self, finding: Finding) -> Finding | None:
-        """The first that holds the finding's peak or overlaps it well enough to be the same."""
+        """The first that holds the finding's peak without being much larger, or overlaps it well enough."""
         for known in self._in_reach(finding):
-            if _holds(known, finding.peak_index) or overlap(known, finding) >= KNOWN_OVERLAP:
+            alike = _voxels(known) <= MUCH_LARGER * _voxels(finding)
+            if (alike and _holds(known, finding.peak_index)) or overlap(known, finding) >= KNOWN_OVERLAP:
                 return known
         return None
 

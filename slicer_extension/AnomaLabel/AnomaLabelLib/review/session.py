@@ -25,8 +25,8 @@ class SavedSession:
         order: of the worklist.
         filter_text: searched for in the worklist.
         filter_state: shown in the worklist.
-        method: task that Run asks for.
-        config: of that task.
+        question: what a run asks for, as `RunParameters.to_text` writes it.
+        threshold: from which map value on heatmap and boxes were shown, as a number's text.
         unaided: whether hints are withheld until the reader has committed an own verdict.
     """
 
@@ -37,8 +37,8 @@ class SavedSession:
     order: str = ""
     filter_text: str = ""
     filter_state: str = ""
-    method: str = ""
-    config: str = ""
+    question: str = ""
+    threshold: str = ""
     unaided: bool = False
 
 

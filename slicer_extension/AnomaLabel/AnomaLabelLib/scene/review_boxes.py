@@ -10,7 +10,7 @@ import slicer
 from ..review.matching import ShownFinding
 from ..translation import _
 from .box_edit import end_edit
-from .box_looks import Look, look_of, put_on
+from .box_looks import look_of, put_on
 from .boxes import is_at, modified_once, new_roi, place_box, views_wait
 from .ownership import BOX_ROLE, FINDING_ATTRIBUTE, RUN_ATTRIBUTE, claim, owned_nodes
 from .runs import Run
@@ -53,20 +53,28 @@ class ReviewBoxes:
         for finding_id in [known for known in self._boxes if known not in wanted]:
             self._put_aside(finding_id)
         missing = [each.finding.id for each in findings if each.finding.id not in self._boxes]
-        kept = [each for each in findings if each.finding.id in self._boxes]
-        moved = sum(not is_at(self._boxes[each.finding.id], each.finding) for each in kept)
+        moved = {each.finding.id for each in findings if self._has_moved(each)}
         with ExitStack() as waiting:
-            if len(missing) - len(self._spare) > MANY_NEW or moved + len(missing) > MANY_MOVED:
+            if len(missing) - len(self._spare) > MANY_NEW or len(moved) > MANY_MOVED:
                 waiting.enter_context(views_wait(self._scene))
             self._give_boxes(missing)
             for each in findings:
                 look = look_of(each.status, each.user_made, each.finding.id == selected, self.rejected_visible)
-                _draw(self._boxes[each.finding.id], each, look)
+                box = self._boxes[each.finding.id]
+                if each.finding.id in moved and box.GetLocked():
+                    place_box(box, each.finding)
+                with modified_once(box.GetDisplayNode()):
+                    put_on(box.GetDisplayNode(), look)
 
     def box_of(self, finding_id: str) -> slicer.vtkMRMLMarkupsROINode | None:
         """The box of a shown finding."""
         box = self._boxes.get(finding_id)
         return box if box is not None and box.GetScene() is self._scene else None
+
+    def _has_moved(self, shown: ShownFinding) -> bool:
+        """Whether a finding's box is missing or elsewhere."""
+        box = self._boxes.get(shown.finding.id)
+        return box is None or not is_at(box, shown.finding)
 
     def _is_stale(self, run: Run | None) -> bool:
         """Whether the known nodes are another run's, or some of them left the scene."""
@@ -133,13 +141,6 @@ class ReviewBoxes:
 
     def _owner(self) -> str:
         return self._run.id if self._run is not None else NO_RUN
-
-
-def _draw(box: slicer.vtkMRMLMarkupsROINode, shown: ShownFinding, look: Look) -> None:
-    if box.GetLocked() and not is_at(box, shown.finding):
-        place_box(box, shown.finding)
-    with modified_once(box.GetDisplayNode()):
-        put_on(box.GetDisplayNode(), look)
 
 
 def _keep(box: slicer.vtkMRMLMarkupsROINode, kept: bool) -> None:

@@ -37,6 +37,20 @@ class RunParameters:
         fields = {key: value for key, value in asdict(self).items() if value is not None and key not in NOT_SENT}
         return json.dumps({**fields, **dict.fromkeys(self.maps, True)}, allow_nan=False)
 
+    def to_text(self) -> str:
+        """Everything, as `from_text` reads it."""
+        return json.dumps(asdict(self), allow_nan=False)
+
+    @classmethod
+    def from_text(cls, text: str) -> RunParameters | None:
+        """What `to_text` wrote, None where it is no such text."""
+        try:
+            values = json.loads(text)
+            lists = {key: tuple(values[key]) for key in ("positive", "negative", "maps") if values[key] is not None}
+            return cls(**{**values, **lists})
+        except (ValueError, TypeError, KeyError):
+            return None
+
     def scoring_params(self) -> dict[str, object]:
         """The body of a request that has all studies scored this way; heatmaps are of no use there."""
         fields = json.loads(replace(self, compact=False, maps=()).to_json())

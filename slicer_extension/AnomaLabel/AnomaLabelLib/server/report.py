@@ -11,6 +11,7 @@ from .json_fields import Index, JsonFields, Point
 
 SCHEMA = "anomalabel.findings/1"
 MAXIMUM_FINDINGS = 10_000
+VERSION_DIGITS = 8
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,14 @@ class Report:
         threshold: heatmap values above belong to findings.
         image_threshold: an `image_score` above is abnormal; None where the method was not calibrated, or the server
             is older.
+        model_version: first digits of the weights' SHA-256, which tells one training of a model from the next.
         minimum_volume_mm3: smaller regions above the threshold are no findings; None where the server is older.
     """
 
     image: str
     method: str
     model_name: str
+    model_version: str
     config: str
     image_score: float
     calibrated: bool
@@ -110,6 +113,7 @@ def parse_report(text: str) -> Report:
         image=fields.text("image"),
         method=fields.text("method"),
         model_name=fields.inner("model").text("name"),
+        model_version=fields.inner("model").optional_text("weights_sha256")[:VERSION_DIGITS],
         config=fields.text("config"),
         image_score=fields.number("image_score"),
         calibrated=fields.flag("calibrated"),
