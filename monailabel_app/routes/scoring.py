@@ -21,7 +21,7 @@ def start(state: State, task_name: str, params: Annotated[dict[str, Any] | None,
     Args:
         task_name: `clap_attention`, `few_shot_localization` or `unet_reconstruction`.
         params: what `params` of an inference with this task may hold, and `images`: "unscored" (default) for the
-            studies that this task never scored, or "all".
+            studies that this task never scored, "all", or a list of image ids.
 
     Raises:
         AnomaLabelError: 422, the request cannot be met; 409, another scoring runs.

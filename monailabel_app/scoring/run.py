@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from anomalabel.config import Settings, parse_settings
-from anomalabel.errors import Cancelled, ImageReadError, OutputError
+from anomalabel.errors import Cancelled, ConfigError, ImageReadError, OutputError
 from anomalabel.finding import FindingsReport
 from monailabel_app.background.work import Watch, reason_of
 from monailabel_app.infer_request import InferRequest
 from monailabel_app.infers.detection_task import DetectionTask
 from monailabel_app.jobs import Job
+from monailabel_app.safety.names import shortened
 from monailabel_app.scoring.store import ScoreStore, StudyScore
 
 STAGE = "scoring"
@@ -24,9 +25,12 @@ OnDevice = Callable[[Callable[[Job], FindingsReport]], "Future[FindingsReport]"]
 
 
 class ScoringChoice(Settings):
-    """Which studies are scored: those that the task never scored, or all of them anew."""
+    """Which studies are scored: those that the task never scored, all of them anew, or those of a list of ids.
 
-    images: Literal["unscored", "all"] = "unscored"
+    A studies folder of several anatomies is scored list by list, each with its own config.
+    """
+
+    images: Literal["unscored", "all"] | tuple[str, ...] = "unscored"
 
 
 class Studies(Protocol):
@@ -71,9 +75,20 @@ def prepare_scoring(
     asked = {key: value for key, value in values.items() if key != "images"}
     detection = task.parse(asked).model_copy(update={"uncertainty": False, "extra_maps": ()})
     there = sorted(studies.list_images())
-    if choice.images == "unscored":
+    if isinstance(choice.images, tuple):
+        there = _listed(choice.images, there)
+    elif choice.images == "unscored":
         there = [image for image in there if task_name not in store.scores(image)]
     return ScoringRequest(task_name, task, detection, {**asked, "images": choice.images}, tuple(there))
+
+
+def _listed(wanted: tuple[str, ...], there: list[str]) -> list[str]:
+    unknown = sorted(set(wanted) - set(there))
+    if unknown:
+        raise ConfigError(
+            f"There is no image '{shortened(unknown[0])}'.", "Name images as GET /datastore/?output=all lists them."
+        )
+    return sorted(set(wanted))
 
 
 @dataclass

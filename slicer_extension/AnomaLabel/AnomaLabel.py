@@ -186,12 +186,12 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
     def _turn_tabs(self, state: PanelState, before: PanelState):
         """Lead to what comes next: the cases once connected, the review once one is open."""
         tabs = self.ui.tabs
+        # Whoever trains or asks stays there: a server is asked again after a training.
+        connecting = tabs.property("currentIndex") == tabs.indexOf(self.ui.serverTab) and before.server is None
         if state.case.image and state.case.image != before.case.image:
             tabs.setCurrentWidget(self.ui.reviewTab)
-        elif before.server is None and state.server is not None and state.server.reviewing and not state.case.image:
-            # Whoever trains or asks stays there: a server is asked again after a training.
-            connecting = tabs.property("currentIndex") == tabs.indexOf(self.ui.serverTab)
-            tabs.setCurrentIndex(tabs.indexOf(self.ui.casesTab) if connecting else tabs.property("currentIndex"))
+        elif connecting and state.server is not None and state.server.reviewing and not state.case.image:
+            tabs.setCurrentWidget(self.ui.casesTab)
 
     def _run_timer(self):
         if self.presenter.working:

@@ -26,9 +26,14 @@ def load_head(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(image.get_fdata(dtype=np.float32).T), image.affine
 
 
+def template_head() -> tuple[np.ndarray, np.ndarray]:
+    """(Z, Y, X) float32 voxels, 0 to 255, of the healthy template, and the (4, 4) index-to-RAS matrix, 1 mm voxels."""
+    return load_head(Path(str(files("nilearn") / "datasets" / "data" / TEMPLATE)))
+
+
 def planted_head() -> tuple[np.ndarray, np.ndarray]:
-    """(Z, Y, X) float32 voxels, 0 to 255, with the lesion, and the (4, 4) index-to-RAS matrix, 1 mm voxels."""
-    voxels, affine_ras = load_head(Path(str(files("nilearn") / "datasets" / "data" / TEMPLATE)))
+    """The same with the lesion."""
+    voxels, affine_ras = template_head()
     lesion = lesion_profile(voxels.shape, affine_ras) > 0.5
     return np.where(lesion, voxels * np.float32(LESION_GAIN), voxels), affine_ras
 

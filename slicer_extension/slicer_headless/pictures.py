@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PySide6 import QtGui
+from PySide6 import QtCore, QtGui, QtWidgets
 
 from .panel import application
 from .slice_view import OffscreenSliceView, write_png
 
 PANEL_WIDTH = 430
 GAP = 4
+HIGHEST = 1800
+MARGIN = 24
 
 
 def save_state(widget, views: Sequence[OffscreenSliceView], path: Path, tab: int | None = None) -> Path:
@@ -37,12 +39,22 @@ def panel_picture(widget, tab: int | None = None) -> np.ndarray:
     """The panel as (height, width, 3) uint8, as high as its contents need."""
     if tab is not None:
         widget.ui.tabs.setCurrentIndex(tab)
-    application().processEvents()
-    widget.parent.resize(PANEL_WIDTH, max(widget.layout.totalHeightForWidth(PANEL_WIDTH), 200))
-    application().processEvents()
+    widget.parent.resize(PANEL_WIDTH, HIGHEST)
+    # A window that is never shown lays its contents out when it is drawn; wrapped texts need a second time.
+    for _turn in range(2):
+        widget.parent.grab()
+        application().processEvents()
+    widget.parent.resize(PANEL_WIDTH, _lowest(widget) + MARGIN)
     image = widget.parent.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
+
+
+def _lowest(widget) -> int:
+    """Where the contents of the open tab end, in pixels from the panel's top."""
+    page = widget.ui.tabs.currentWidget()
+    shown = [child for child in page.findChildren(QtWidgets.QWidget) if child.isVisibleTo(page)]
+    return max(child.mapTo(widget.parent, QtCore.QPoint(0, child.height())).y() for child in shown)
 
 
 def _padded(pixels: np.ndarray, height: int) -> np.ndarray:

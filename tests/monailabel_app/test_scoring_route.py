@@ -91,6 +91,17 @@ def test_all_studies_without_a_score_are_scored_and_the_report_says_so(
 
 
 @pytest.mark.usefixtures("normals")
+def test_a_list_of_studies_is_scored_and_an_unknown_one_refused(client: TestClient, scores: Any) -> None:
+    client.post(ROUTE, json={"images": ["n2", "n0", "n2"]})
+    assert scored(client)["report"]["scored"] == 2
+    assert [name for name in ("head", "n0", "n1", "n2", "n3") if TASK in scores(name)] == ["n0", "n2"]
+    refused = client.post(ROUTE, json={"images": ["n1", "../n1"]})
+    assert refused.status_code == 422
+    assert "no image '../n1'" in refused.json()["detail"]
+    assert TASK not in scores("n1")
+
+
+@pytest.mark.usefixtures("normals")
 def test_a_study_that_cannot_be_scored_is_told_and_skipped(
     client: TestClient, studies: Path, pipeline: Any, monkeypatch: pytest.MonkeyPatch, scores: Any
 ) -> None:

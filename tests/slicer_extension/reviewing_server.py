@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from contextlib import contextmanager
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from email import message_from_bytes
@@ -49,7 +49,7 @@ class ReviewingServer:
         leases: (reviewer, client) of each case that is open.
         scores: of each case, by task, as the worklist tells them.
         lose: how many answers to events get lost on the way after the event was kept.
-        token: that is asked for, "" for none.
+        asks_for: the login token that is wanted, "" for none.
         refusals: HTTP status and words for an event, by its action.
         work: what training ("train") and scoring ("scoring") are at, None where there was none.
     """
@@ -62,7 +62,7 @@ class ReviewingServer:
     leases: dict[str, tuple[str, str]] = field(default_factory=dict)
     scores: dict[str, dict] = field(default_factory=dict)
     lose: int = 0
-    token: str = ""
+    asks_for: str = ""
     refusals: dict[str, tuple[int, str]] = field(default_factory=dict)
     work: dict[str, dict | None] = field(default_factory=lambda: {"train": None, "scoring": None})
     asked: dict[str, dict] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class ReviewingServer:
 
     def answer(self, request: Request) -> Reply:
         """The answer to anything."""
-        if self.token and request.headers.get("Authorization") != f"Bearer {self.token}":
+        if self.asks_for and request.headers.get("Authorization") != f"Bearer {self.asks_for}":
             return _json({"detail": "This login token is not known here."}, 401)
         parts = [unquote(part) for part in urlsplit(request.path).path.strip("/").split("/")]
         query = {key: values[0] for key, values in parse_qs(urlsplit(request.path).query).items()}

@@ -58,11 +58,11 @@ def source(scene):
 class Panel:
     """A presenter and every state it drew."""
 
-    def __init__(self, scene, **changes):
+    def __init__(self, scene, folder, **changes):
         self.states = []
-        limits = Limits(connect_s=1, answer_s=1, result_s=5)
+        limits = Limits(connect_s=1, answer_s=1, result_s=2)
         self.presenter = Presenter(
-            scene, self.states.append, client_for=lambda address: Client(address, limits), **changes
+            scene, self.states.append, folder, client_for=lambda address, _settings: Client(address, limits), **changes
         )
 
     @property
@@ -81,8 +81,14 @@ class Panel:
 
 
 @pytest.fixture
-def panel(scene, server):
-    made = Panel(scene)
+def folder(tmp_path_factory):
+    """Where the panel keeps what is reviewed."""
+    return tmp_path_factory.mktemp("kept")
+
+
+@pytest.fixture
+def panel(scene, server, folder):
+    made = Panel(scene, folder)
     made.connect(server)
     return made
 
@@ -96,23 +102,25 @@ def shown(panel, source):
 
 def test_connecting_tells_what_the_server_offers(panel):
     assert panel.state.server.studies == ("a", "b")
-    assert not panel.state.server_notice.is_error
+    # This server is of a time before reviews, which the notice says too.
+    assert panel.state.server_notice.is_error
+    assert "reviewing does not" in panel.state.server_notice.cause
     assert "0.1.0" in panel.state.server_notice.cause
     assert "stay on this computer" in panel.state.server_notice.cause
     assert panel.states[0].busy
     assert not panel.state.busy
 
 
-def test_a_server_whose_model_is_loading_says_so(scene, server):
+def test_a_server_whose_model_is_loading_says_so(scene, server, folder):
     server.answer_json("/ready", {"detail": "Loading embedded"}, status=503)
-    panel = Panel(scene)
+    panel = Panel(scene, folder)
     panel.connect(server)
     assert "Loading embedded" in panel.state.server_notice.cause
     assert panel.state.server_notice.remedy
 
 
-def test_an_unreachable_server_leaves_the_panel_usable(scene, server):
-    panel = Panel(scene)
+def test_an_unreachable_server_leaves_the_panel_usable(scene, server, folder):
+    panel = Panel(scene, folder)
     panel.presenter.connect("http://127.0.0.1:1")
     panel.finish()
     assert panel.state.server_notice.is_error
@@ -151,13 +159,14 @@ def test_another_reader_finds_the_sent_file_where_the_node_is(server, shown, sou
 
 def test_the_threshold_moves_without_a_request(server, shown):
     before = len(server.requests)
-    shown.presenter.results.set_threshold(0.75)
+    (run,) = find_runs(shown.presenter._scene)
+    assert run.boxes[0].GetDisplayNode().GetVisibility()
+    shown.presenter.results.set_threshold(0.55)
     shown.presenter.results.set_opacity(0.3)
     shown.presenter.results.set_visible(heatmap=False)
     shown.presenter.results.set_visible(heatmap=True, boxes=False)
-    (run,) = find_runs(shown.presenter._scene)
-    assert shown_threshold(run.heatmap) == pytest.approx(0.75)
-    assert shown.state.run.threshold == 0.75
+    assert shown_threshold(run.heatmap) == pytest.approx(0.55)
+    assert shown.state.run.threshold == 0.55
     assert not run.boxes[0].GetDisplayNode().GetVisibility()
     assert len(server.requests) == before
 
@@ -208,8 +217,8 @@ def test_a_study_is_fetched_once_and_shown_with_its_result(server, panel, scene)
 
 
 @pytest.mark.parametrize("act", ["volume", "study"])
-def test_running_without_a_server_says_what_to_do(scene, source, act):
-    panel = Panel(scene)
+def test_running_without_a_server_says_what_to_do(scene, source, act, folder):
+    panel = Panel(scene, folder)
     if act == "volume":
         panel.presenter.run_on_volume(source, PARAMETERS)
     else:
@@ -250,7 +259,9 @@ def test_progress_is_shown_and_cancel_reaches_the_server(server, panel, source):
     cancelled = threading.Event()
     server.answer("GET", "*", Reply(b'{"done": 4, "total": 9}'))
     server.answer("DELETE", "*", Reply(wait=cancelled.set))
-    server.answer("POST", "/infer/clap_attention", Reply(b"{}", 409, wait=lambda: cancelled.wait(5)))
+    server.answer(
+        "POST", "/infer/clap_attention", Reply(b'{"detail": "Cancelled."}', 409, wait=lambda: cancelled.wait(5))
+    )
     panel.presenter.run_on_volume(source, PARAMETERS)
     end = time.monotonic() + 5
     while panel.state.progress is None and time.monotonic() < end:
@@ -264,10 +275,10 @@ def test_progress_is_shown_and_cancel_reaches_the_server(server, panel, source):
     assert panel.state.progress is None
 
 
-def test_cancel_frees_the_panel_although_the_server_hangs(scene, server, source):
+def test_cancel_frees_the_panel_although_the_server_hangs(scene, server, source, folder):
     released = threading.Event()
     server.answer("POST", "/infer/clap_attention", good_reply(wait=lambda: released.wait(8)))
-    panel = Panel(scene, jobs=Jobs(grace_s=0.1))
+    panel = Panel(scene, folder, jobs=Jobs(grace_s=0.1))
     panel.connect(server)
     panel.presenter.run_on_volume(source, PARAMETERS)
     panel.presenter.cancel()
@@ -298,6 +309,65 @@ def test_the_refusal_of_the_server_is_shown_in_its_words(server, panel, source):
     assert panel.state.notice.is_error
 
 
+def other_geometry() -> Reply:
+    values = heatmap_values()
+    moved = MATRIX.copy()
+    moved[0, 3] += 5
+    return result_reply(json.dumps(report(values, [])), nrrd_bytes(values, moved))
+
+
+def other_size() -> Reply:
+    values = heatmap_values()
+    return result_reply(json.dumps(report(values, [])), nrrd_bytes(values[:4], MATRIX))
+
+
+def changed_report(**changes) -> Reply:
+    values = heatmap_values()
+    text = json.dumps({**report(values, [finding(MATRIX, (4, 3, 2), (7, 5, 4), peak=PEAK)]), **changes})
+    return result_reply(text, nrrd_bytes(values, MATRIX))
+
+
+def cut_off() -> Reply:
+    whole = good_reply()
+    return Reply(whole.body[: len(whole.body) // 2], content_type=whole.content_type, stated_length=len(whole.body))
+
+
+@pytest.mark.parametrize(
+    ("reply", "cause", "remedy"),
+    [
+        (other_geometry, "lies on another grid than volume 'Head'", "without resampling"),
+        (other_size, "its findings speak of", "versions"),
+        (
+            lambda: changed_report(findings=[finding(MATRIX, (4, 3, 2), (17, 5, 4))]),
+            "lies outside the image",
+            "versions",
+        ),
+        (lambda: changed_report(schema="anomalabel.findings/2"), "schema 'anomalabel.findings/2'", "same version"),
+        (lambda: changed_report(image_score=None), "image_score", "versions"),
+        (cut_off, "broke in the middle of the answer", "again"),
+        (lambda: Reply(b"<html>Bad Gateway</html>", 502, "text/html"), "A proxy in front of the server", "Wait"),
+        (lambda: Reply(b"<html>Welcome</html>", 200, "text/html"), "", "versions"),
+        (lambda: Reply(hang_up=True), "broke the connection before it answered", "still runs"),
+        (lambda: good_reply(wait=lambda: time.sleep(2.5)), "sent nothing for 2 s", "log"),
+    ],
+)
+def test_an_answer_that_is_none_is_said_and_the_shown_result_stays(server, shown, scene, source, reply, cause, remedy):
+    before, result = scene.GetNumberOfNodes(), shown.state.run.id
+    server.answer("POST", "/infer/clap_attention", reply())
+    shown.presenter.run_on_volume(source, PARAMETERS)
+    shown.finish()
+    assert shown.state.notice.is_error
+    assert cause in shown.state.notice.cause, shown.state.notice
+    assert remedy in shown.state.notice.remedy, shown.state.notice
+    assert scene.GetNumberOfNodes() == before
+    assert shown.state.run.id == result
+    server.answer("POST", "/infer/clap_attention", good_reply())
+    shown.presenter.run_on_volume(source, PARAMETERS)
+    shown.finish()
+    assert not shown.state.notice.is_error
+    assert len(find_runs(scene)) == 2
+
+
 def test_no_temporary_file_stays(server, panel, source, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     panel.presenter.run_on_volume(source, PARAMETERS)
@@ -321,8 +391,8 @@ def test_the_scene_is_touched_by_the_windows_thread_alone(server, panel, scene, 
     assert len(tags) == 3
 
 
-def test_a_loaded_scene_shows_its_last_run_and_a_closed_one_none(shown, scene):
-    again = Panel(scene)
+def test_a_loaded_scene_shows_its_last_run_and_a_closed_one_none(shown, scene, folder):
+    again = Panel(scene, folder)
     again.presenter.results.refresh()
     assert again.state.run.id == shown.state.run.id
     scene.Clear(False)

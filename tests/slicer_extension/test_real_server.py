@@ -10,10 +10,12 @@ import slicer
 from AnomaLabelLib.errors import RequestRefusedError, RunCancelledError
 from AnomaLabelLib.panel.presenter import Presenter
 from AnomaLabelLib.scene.geometry import ijk_to_ras, same_grid
+from AnomaLabelLib.scene.layers import Layer, read_layers
 from AnomaLabelLib.scene.runs import find_runs
 from AnomaLabelLib.server.client import Client
 from AnomaLabelLib.server.parameters import RunParameters
 from example_results import volume_node
+from panel_examples import Reader
 from slicer_headless.panel import panel_widget, wait_for
 
 WARM_UP_S = 90
@@ -23,8 +25,8 @@ RUN_S = 60
 class Panel:
     """A presenter that waits for its jobs."""
 
-    def __init__(self, scene) -> None:
-        self.presenter = Presenter(scene, lambda state: None)
+    def __init__(self, scene, folder) -> None:
+        self.presenter = Presenter(scene, lambda state: None, folder)
 
     def finish(self) -> None:
         end = time.monotonic() + RUN_S
@@ -38,9 +40,9 @@ class Panel:
 
 
 @pytest.fixture
-def panel(scene, running_server):
+def panel(scene, running_server, tmp_path):
     """A connected panel whose server is warm."""
-    made = Panel(scene)
+    made = Panel(scene, tmp_path / "kept")
     end = time.monotonic() + WARM_UP_S
     while time.monotonic() < end:
         made.presenter.connect(running_server.url)
@@ -143,19 +145,61 @@ def test_cancelling_ends_the_run_and_leaves_no_node(panel, parameters, study):
     assert find_runs(panel.presenter._scene) == []
 
 
+def test_a_case_is_reviewed_and_the_server_has_each_act(scene, running_server, panel, tmp_path):
+    server = panel.state.server
+    parameters = RunParameters("clap_attention", "brain_mri", server.backbones[0])
+    reader = Reader(scene, tmp_path / "dora", "dora", parameters)
+    reader.connect(running_server)
+    reader.open("axial")
+    assert reader.state.case.image == "axial", reader.state.notice
+    finding_id = reader.rows[0].finding.id
+    reader.select(finding_id)
+    reader.press("review.accept")
+    reader.select(finding_id)
+    reader.press("editing.toggle")
+    box = reader.presenter.editing.box
+    box.SetSize(*(1.5 * np.array(box.GetSize())))
+    reader.press("editing.toggle")
+    reader.select(finding_id)
+    reader.press("correction.grow")
+    reader.press("correction.send")
+    reader.press("review.case_abnormal")
+    reader.press("review.toggle_second_reader")
+    reader.press("review.undo")
+    reader.wait(1)
+    assert reader.state.outbox.refused == 0, reader.presenter.refused()
+    assert reader.state.outbox.pending == 0
+    events = [each for each in Client(running_server.url).reviews("axial").events if each["reviewer"] == "dora"]
+    actions = ["accepted", "edited", "segmented", "case_abnormal", "second_reader", "second_reader_withdrawn"]
+    assert [event["action"] for event in events] == actions
+    assert events[1]["after"]["index_max"] != events[1]["before"]["index_max"]
+    assert events[2]["after"]["finding_ids"] == [finding_id]
+    mine = next(case for case in reader.state.worklist.cases if case.image == "axial")
+    assert mine.lease.mine
+    assert mine.reviewer == "dora"
+    assert mine.score("clap_attention").findings >= 1
+    again = Reader(scene, tmp_path / "again", "dora", parameters, client_id=reader.presenter.settings.client_id)
+    again.connect(running_server)
+    again.open("axial")
+    assert again.statuses()[finding_id] == "accepted"
+    assert again.state.case.verdict == "abnormal"
+    again.press("cases.close")
+
+
 def test_the_panel_shows_what_a_trained_model_says_and_how_sure_it_is(
     headless, scene, tmp_path, trained_server, planted
 ):
     composite = scene.AddNewNodeByClass("vtkMRMLSliceCompositeNode")
     with panel_widget(headless, tmp_path / "settings.ini") as widget:
         ui = widget.ui
-        ui.serverAddress.setText(trained_server.url)
+        ui.serverAddress.setEditText(trained_server.url)
         ui.testConnectionButton.click()
         assert wait_for(lambda: not widget.presenter.busy, RUN_S)
         ui.taskCombo.setCurrentText("few_shot_localization")
         ui.configCombo.setCurrentText("Breast ultrasound")
         assert ui.backboneCombo.currentText() == "breast_ultrasound"
         assert ui.trainedLabel.text().startswith("Learned from 4 healthy images, 20")
+        ui.volumeRadio.setChecked(True)
         ui.volumeSelector.setCurrentNode(volume_node(scene, planted[None], np.eye(4)))
         ui.runButton.click()
         assert wait_for(lambda: not widget.presenter.busy, RUN_S)
@@ -170,7 +214,8 @@ def test_the_panel_shows_what_a_trained_model_says_and_how_sure_it_is(
         assert same_grid(run.maps["uncertainty"], run.source)
         i, j, _k = run.report.findings[0].peak_index
         assert (planted[max(j - 8, 0) : j + 9, max(i - 8, 0) : i + 9] == 250).any()
-        assert ui.findingsTable.item(0, 2).text() == f"{run.report.findings[0].uncertainty:.2f}"
+        assert ui.findingsTable.item(0, 3).text() == f"{run.report.findings[0].uncertainty:.2f}"
         assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
         ui.uncertaintyCheck.setChecked(True)
-        assert composite.GetForegroundVolumeID() == run.maps["uncertainty"].GetID()
+        assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
+        assert read_layers(composite).further == (Layer(run.maps["uncertainty"].GetID(), 0.6),)

@@ -278,3 +278,14 @@ def test_adding_a_run_takes_time_in_proportion_to_its_findings(scene, source):
     seconds(1)
     few, many = seconds(100), seconds(400)
     assert many < 4 * few * 1.75
+
+
+def test_a_box_that_was_moved_by_hand_comes_back(scene, source):
+    made = entries(3)
+    run, boxes, findings = a_run(scene, source, made), ReviewBoxes(scene), shown(made)
+    boxes.show(run, findings)
+    box = boxes.box_of(findings[0].finding.id)
+    size = tuple(box.GetSize())
+    box.SetSize(50.0, 60.0, 70.0)
+    boxes.show(run, findings)
+    assert tuple(box.GetSize()) == pytest.approx(size)

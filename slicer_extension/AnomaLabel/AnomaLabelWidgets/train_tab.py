@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from AnomaLabelLib.errors import PanelError
 from AnomaLabelLib.panel.panel_state import PanelState
 from AnomaLabelLib.panel.presenter import Presenter
 from AnomaLabelLib.panel.texts import models_text, progress_text
+from AnomaLabelLib.server.server_facts import ServerFacts
+from AnomaLabelLib.server.training import options_of
+from AnomaLabelLib.translation import _
 
 from .drawing import fill, say, show_notice
 
@@ -25,6 +29,7 @@ class TrainTab:
             fill(ui.trainTaskCombo, [trainer.name for trainer in server.trainers])
             fill(ui.trainConfigCombo, [config.title for config in server.configs])
             say(ui.modelsLabel, models_text(server))
+            self._show_options(server)
         training = state.training.training
         running = training is not None and training.running
         ui.startTrainingButton.setEnabled(server is not None and bool(server.trainers) and not running)
@@ -36,12 +41,22 @@ class TrainTab:
         say(ui.trainingLabel, "" if training is None else progress_text(training))
         show_notice(ui.trainingNotice, state.training.notice)
 
+    def _show_options(self, server: ServerFacts) -> None:
+        keys = sorted({key for trainer in server.trainers for key in trainer.config_keys})
+        self._ui.trainOptionsEdit.setToolTip(
+            _("Further settings, as in: shots=8. Known: {keys}").format(keys=", ".join(keys))
+        )
+
     def _on_start(self) -> None:
         ui, server = self._ui, self._presenter.state.server
         place = ui.trainConfigCombo.property("currentIndex")
         if server is None or not 0 <= place < len(server.configs):
             return
-        params = {"config": server.configs[place].name}
+        try:
+            params = {"config": server.configs[place].name, **options_of(ui.trainOptionsEdit.property("text"))}
+        except PanelError as error:
+            self._presenter.fail(error)
+            return
         healthy = ui.healthyEdit.property("text").strip()
         if healthy:
             params["healthy"] = healthy

@@ -6,7 +6,6 @@ import errno
 import hashlib
 import json
 import os
-import time
 import uuid
 from pathlib import Path
 
@@ -333,23 +332,18 @@ def many(path: Path, count: int, sent: int) -> list[str]:
     return ids
 
 
-def test_starting_stays_fast_after_a_hundred_thousand_acts(tmp_path):
-    ids = many(tmp_path / "acts.jsonl", 100_000, 99_990)
-    journal = Journal(tmp_path)
-    assert [act.event_id for act in queued(journal)] == ids[-10:]
-    took = []
-    for _start in range(5):
-        start = time.perf_counter()
-        assert len(queued(Journal(tmp_path))) == 10
-        took.append(time.perf_counter() - start)
-    assert min(took) < 0.1
+def test_a_journal_of_many_acts_is_made_short_at_its_first_reading(tmp_path):
+    path = tmp_path / "acts.jsonl"
+    ids = many(path, 10_000, 9_990)
+    before = path.stat().st_size
+    assert [act.event_id for act in queued(Journal(tmp_path))] == ids[-10:]
+    assert path.stat().st_size < before / 100
+    assert [act.event_id for act in queued(Journal(tmp_path))] == ids[-10:]
 
 
-def test_asking_again_does_not_read_again(tmp_path):
+def test_asking_again_does_not_read_again(tmp_path, monkeypatch):
     many(tmp_path / "acts.jsonl", 2000, 1000)
     journal = Journal(tmp_path)
     assert len(journal.pending(SERVER)) == 1000
-    start = time.perf_counter()
-    for _again in range(20):
-        journal.pending(SERVER)
-    assert (time.perf_counter() - start) / 20 < 0.01
+    monkeypatch.setattr(line_file.LineFile, "read", None)
+    assert len(journal.pending(SERVER)) == 1000

@@ -12,6 +12,7 @@ from ..review import acts
 from ..review.matching import ShownFinding
 from ..review.row import finding_of
 from ..scene.box_edit import begin_edit, end_edit, follow_box, row_of_box
+from ..scene.boxes import remove_box
 from ..scene.new_box import add_new_box, row_of_segment
 from ..scene.runs import Run
 from ..scene.voxel_box import VoxelBox
@@ -166,7 +167,7 @@ class BoxEditing:
     def _remove(self, box: slicer.vtkMRMLMarkupsROINode) -> None:
         """Take a box of the reader's own away; the scene may have been closed under it."""
         if box.GetScene() is self._scene:
-            self._scene.RemoveNode(box)
+            remove_box(self._scene, box)
 
     def _edited(self, finding_id: str) -> None:
         self._board.change(findings=replace(self._board.state.findings, edited=finding_id))

@@ -10,7 +10,7 @@ import slicer
 from ..errors import PanelError, retryable
 from ..review.event import ReviewEvent
 from ..review.session import SavedSession, save
-from ..scene.case_nodes import forget_case
+from ..scene.case_nodes import forget_case, show_segments
 from ..scene.slice_views import fit_to_background
 from ..scene.studies import find_study, load_study
 from ..server.case_work import OpenCaseWork, OpenedCase, ReleaseWork, RenewLeaseWork
@@ -183,6 +183,8 @@ class Cases:
         settings = self._settings()
         self._review.begin(client.address, image, self._reviewer(), events, settings.reading_first)
         self._results.show_case(source)
+        if source is not None:
+            show_segments(self._scene, source)
         fit_to_background(self._slice_logics())
         warnings = opened.warnings if opened is not None else ()
         self._board.change(notice=Notice(" ".join(warnings), is_error=bool(warnings)))

@@ -12,7 +12,7 @@ import slicer
 from ..errors import PanelError
 from ..scene.masks import write_mask
 from ..scene.runs import Run
-from ..scene.segments import case_segmentation, grow_segment, mask_of, segment_findings
+from ..scene.segments import case_segmentation, grow_segment, is_sent, mark_sent, mask_of, segment_findings
 from ..translation import _
 from .board import Board
 from .errors import no_finding, no_image_of_case, no_segments
@@ -58,7 +58,7 @@ class Correction:
         except PanelError as error:
             self._board.fail(error)
             return
-        self._changed(sent=False)
+        self.refresh()
         self._board.change(notice=Notice(note, _("Correct it in the Segment Editor, then press Send as label.")))
 
     def send(self) -> None:
@@ -81,7 +81,8 @@ class Correction:
             return
         digest = hashlib.sha256(content).hexdigest()
         if self._review.segmented(digest, content, segment_findings(segmentation), names):
-            self._changed(sent=True)
+            mark_sent(segmentation, source)
+            self.refresh()
             self._board.change(
                 notice=Notice(
                     _("The label is kept: {count} segments, {voxels} voxels.").format(
@@ -92,7 +93,11 @@ class Correction:
 
     def refresh(self) -> None:
         """Look at the case's segments again: after a case was opened, or the Segment Editor left."""
-        self._changed(sent=self._board.state.case.segments_sent)
+        source, segmentation = self._source(), self.segmentation
+        count, sent = 0, True
+        if source is not None and segmentation is not None:
+            count, sent = segmentation.GetSegmentation().GetNumberOfSegments(), is_sent(segmentation, source)
+        self._board.change(case=replace(self._board.state.case, segments=count, segments_sent=sent))
 
     def _grow(self) -> str:
         run, source = self._run(), self._source()
@@ -104,8 +109,3 @@ class Correction:
         threshold, finding = self._board.state.run.threshold, found.finding
         placed = grow_segment(self._scene, run.heatmap, source, threshold, finding, finding.label)
         return placed.note or _("The finding is a segment now.")
-
-    def _changed(self, sent: bool) -> None:
-        segmentation = self.segmentation
-        count = 0 if segmentation is None else segmentation.GetSegmentation().GetNumberOfSegments()
-        self._board.change(case=replace(self._board.state.case, segments=count, segments_sent=sent))

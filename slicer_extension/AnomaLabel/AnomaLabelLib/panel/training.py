@@ -83,8 +83,15 @@ class TrainingPart:
         self._ask(lambda client: client.cancel_training(), needed=True)
 
     def start_scoring(self, task: str, params: Mapping[str, object]) -> None:
-        """Have a method look at all studies that it has not seen, so that the worklist can be ordered by it."""
-        self._ask(lambda client: client.start_scoring(task, params), needed=True)
+        """Have a method look at the cases that the worklist shows, so that they can be ordered by it.
+
+        Where the list is filtered, all shown cases are scored anew; where it is not, those without a score are.
+        """
+        listed = self._board.state.worklist
+        known = listed.worklist.cases if listed.worklist else ()
+        shown = [case.image for case in listed.cases]
+        chosen = {**params, "images": shown} if len(shown) < len(known) else dict(params)
+        self._ask(lambda client: client.start_scoring(task, chosen), needed=True)
 
     def cancel_scoring(self) -> None:
         """Stop the running scoring; what it has scored stays."""
@@ -110,6 +117,8 @@ class TrainingPart:
         self._asked_at = self._clock()
         work = AskBackground(client, None if first is None else lambda: first(client))
         self._lane.submit("training", work, self._arrived, self._failed)
+        # The window asks after running jobs only from its last drawing on.
+        self._board.change()
 
     def _arrived(self, facts: BackgroundFacts) -> None:
         before = self._board.state.training

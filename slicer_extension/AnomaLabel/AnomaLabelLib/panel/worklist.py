@@ -61,6 +61,8 @@ class WorklistPart:
         self._asked_at, self._asked_order = self._clock(), self._board.state.worklist.order
         work = WorklistWork(client, self._asked_order, self._seed)
         self._lane.submit("worklist", work, self._arrived, self._failed)
+        # The window asks after running jobs only from its last drawing on.
+        self._board.change()
 
     def heartbeat(self) -> None:
         """Called every second: keep the list young while it is looked at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import slicer
 
 from .runs import delete_run, find_runs
+from .segments import case_segmentation, is_sent
 from .studies import was_fetched
 
 PASSING_KINDS = (
@@ -18,19 +19,30 @@ PASSING_KINDS = (
 
 
 def forget_case(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode) -> bool:
-    """Take a case's image and results out of the scene; whether the image went too.
+    """Take a case's image, results and segments out of the scene; whether the image went too.
 
-    An image that the user loaded, or that other nodes still need (a segmentation drawn on it), stays.
+    An image that the user loaded, or that other nodes still need (a segmentation drawn on it), stays. So do segments
+    that were not sent as they are now: they are hidden until the case is opened again.
     """
+    segments = case_segmentation(scene, source)
+    if segments is not None and is_sent(segments, source):
+        _remove(scene, segments)
+    elif segments is not None:
+        segments.SetDisplayVisibility(False)
     for run in find_runs(scene):
         if run.source is source:
             delete_run(scene, run.id)
     if not was_fetched(source) or is_needed(scene, source):
         return False
-    for place in reversed(range(source.GetNumberOfDisplayNodes())):
-        scene.RemoveNode(source.GetNthDisplayNode(place))
-    scene.RemoveNode(source)
+    _remove(scene, source)
     return True
+
+
+def show_segments(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Show the segments that a case kept from the last time it was open."""
+    segments = case_segmentation(scene, source)
+    if segments is not None:
+        segments.SetDisplayVisibility(True)
 
 
 def is_needed(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> bool:
@@ -40,6 +52,12 @@ def is_needed(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> bool:
         if other is not node and not any(other.IsA(kind) for kind in PASSING_KINDS) and _refers(other, node.GetID()):
             return True
     return False
+
+
+def _remove(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLDisplayableNode) -> None:
+    for place in reversed(range(node.GetNumberOfDisplayNodes())):
+        scene.RemoveNode(node.GetNthDisplayNode(place))
+    scene.RemoveNode(node)
 
 
 def _refers(node: slicer.vtkMRMLNode, node_id: str) -> bool:

@@ -8,9 +8,10 @@ from contextlib import ExitStack
 import slicer
 
 from ..review.matching import ShownFinding
+from ..server.report import Finding
 from ..translation import _
 from .box_edit import end_edit
-from .box_looks import look_of, put_on
+from .box_looks import Look, look_of, put_on
 from .boxes import is_at, modified_once, new_roi, place_box, views_wait
 from .ownership import BOX_ROLE, FINDING_ATTRIBUTE, RUN_ATTRIBUTE, claim, owned_nodes
 from .runs import Run
@@ -36,6 +37,7 @@ class ReviewBoxes:
         self._run: Run | None = None
         self._boxes: dict[str, slicer.vtkMRMLMarkupsROINode] = {}
         self._spare: list[slicer.vtkMRMLMarkupsROINode] = []
+        self._drawn: dict[str, tuple[Finding, Look]] = {}
         self.rejected_visible = True
         """Whether rejected findings are drawn, faintly; takes effect with the next `show`."""
 
@@ -67,7 +69,8 @@ class ReviewBoxes:
                     put_on(box.GetDisplayNode(), look)
 
     def box_of(self, finding_id: str) -> slicer.vtkMRMLMarkupsROINode | None:
-        """The box of a shown finding."""
+        """The box of a shown finding; who asks may move it, so the next `show` draws it anew."""
+        self._drawn.pop(finding_id, None)
         box = self._boxes.get(finding_id)
         return box if box is not None and box.GetScene() is self._scene else None
 
@@ -86,7 +89,7 @@ class ReviewBoxes:
         self._run = run
         before = (*self._boxes.values(), *self._spare)
         known = {id(box) for box in before}
-        self._boxes, self._spare = {}, []
+        self._boxes, self._spare, self._drawn = {}, [], {}
         for box in owned_nodes(self._scene, None, BOX_ROLE):
             if box.GetDisplayNode() is None:
                 box.CreateDefaultDisplayNodes()
@@ -106,6 +109,7 @@ class ReviewBoxes:
         box = self._boxes[finding_id]
         if box.GetLocked():
             del self._boxes[finding_id]
+            self._drawn.pop(finding_id, None)
             self._hide(box)
             self._spare.append(box)
 

@@ -23,6 +23,9 @@ SEGMENTS_ROLE = "segments"
 WRITTEN_TAG = "AnomaLabel.Written"
 """Of a segment: the hash of the voxels that we wrote, by which a correction is told from a grown segment."""
 
+SENT_ATTRIBUTE = "AnomaLabel.Sent"
+"""Of a segmentation: the hash of the voxels that the server has, or will have, as label."""
+
 FIRST_HUE, HUES = 0.3, 0.25
 """Green to cyan: red and yellow are the heatmap's, blue the tint's, magenta the uncertainty's."""
 
@@ -153,6 +156,16 @@ def is_edited(
     return written != _hash(segment_mask(segmentation, segment_id, source))
 
 
+def mark_sent(segmentation: slicer.vtkMRMLSegmentationNode, source: slicer.vtkMRMLScalarVolumeNode) -> None:
+    """Note that the segments, as they are now, are the label of their image."""
+    segmentation.SetAttribute(SENT_ATTRIBUTE, _hash_of_all(segmentation, source))
+
+
+def is_sent(segmentation: slicer.vtkMRMLSegmentationNode, source: slicer.vtkMRMLScalarVolumeNode) -> bool:
+    """Whether nothing was changed since `mark_sent`."""
+    return segmentation.GetAttribute(SENT_ATTRIBUTE) == _hash_of_all(segmentation, source)
+
+
 def segment_mask(
     segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, grid: slicer.vtkMRMLVolumeNode
 ) -> np.ndarray:
@@ -271,6 +284,11 @@ def _tag(segmentation: slicer.vtkMRMLSegmentationNode, segment_id: str, name: st
     value = vtk.mutable("")
     has = segmentation.GetSegmentation().GetSegment(segment_id).GetTag(name, value)
     return str(value) if has else ""
+
+
+def _hash_of_all(segmentation: slicer.vtkMRMLSegmentationNode, source: slicer.vtkMRMLScalarVolumeNode) -> str:
+    labels, names = mask_of(segmentation, source)
+    return hashlib.sha256("\n".join(names).encode() + labels.tobytes()).hexdigest()
 
 
 def _hash(mask: np.ndarray) -> str:

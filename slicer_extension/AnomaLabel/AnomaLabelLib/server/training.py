@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
-from ..errors import ReplyError
+from ..errors import ReplyError, RequestRefusedError
 from ..translation import _
 from .json_fields import JsonFields
 
@@ -103,6 +104,27 @@ def parse_training(answer: object) -> TrainingFacts:
         started=fields.optional_text("start_ts"),
         ended=fields.optional_text("end_ts"),
     )
+
+
+def options_of(text: str) -> dict[str, object]:
+    """Settings of a training as a user types them: "shots=8, epochs=20"; the server knows which there are.
+
+    Raises:
+        RequestRefusedError: a part is no name with a value.
+    """
+    options: dict[str, object] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = (each.strip() for each in part.partition("="))
+        if not name or not equals or not value:
+            raise RequestRefusedError(
+                _("'{part}' is no setting of a training.").format(part=part[:80]),
+                _("Write name and value, with commas between: shots=8, epochs=20"),
+            )
+        try:
+            options[name] = json.loads(value)
+        except ValueError:
+            options[name] = value
+    return options
 
 
 def _outcome(report: JsonFields) -> TrainingOutcome:
