@@ -10,6 +10,7 @@ from AnomaLabelLib.panel.keys import KEYS
 from AnomaLabelLib.panel.panel_state import PanelState
 from AnomaLabelLib.panel.presenter import Presenter, make_client
 from AnomaLabelLib.panel.texts import case_text
+from AnomaLabelLib.self_test import run_module_tests
 from AnomaLabelLib.server.settings import from_store, to_store
 from AnomaLabelLib.translation import _
 from AnomaLabelWidgets.ask_tab import AskTab
@@ -23,6 +24,7 @@ from AnomaLabelWidgets.server_tab import ServerTab
 from AnomaLabelWidgets.train_tab import TrainTab
 from slicer.ScriptedLoadableModule import (
     ScriptedLoadableModule,
+    ScriptedLoadableModuleTest,
     ScriptedLoadableModuleWidget,
 )
 from slicer.util import VTKObservationMixin
@@ -198,3 +200,11 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
             self._timer.start()
         else:
             self._timer.stop()
+
+
+class AnomaLabelTest(ScriptedLoadableModuleTest):
+    """What the button "Reload and Test" of Slicer's developer mode runs."""
+
+    def runTest(self, **_options):
+        """Run the module's own tests inside the application."""
+        run_module_tests(Path(__file__).parent / "Testing" / "Python")

@@ -140,7 +140,10 @@ def _module_base() -> types.ModuleType:
         def resourcePath(self, name: str) -> str:
             return str(MODULE_FOLDER / "Resources" / name)
 
-    for kind in (ScriptedLoadableModule, ScriptedLoadableModuleWidget):
+    class ScriptedLoadableModuleTest:
+        pass
+
+    for kind in (ScriptedLoadableModule, ScriptedLoadableModuleWidget, ScriptedLoadableModuleTest):
         setattr(module, kind.__name__, kind)
     return module
 
