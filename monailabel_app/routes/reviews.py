@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, Depends, HTTPException, UploadFile
+from fastapi.responses import FileResponse
 
 from anomalabel.errors import ImageReadError
 from monailabel_app.infers.detection_task import renamed
@@ -58,6 +59,17 @@ def events(state: State, image: str) -> dict[str, Any]:
         "warnings": list(chain.warnings),
         "last_sha256": chain.last_sha256,
     }
+
+
+@router.get("/{image}/masks/{sha256}")
+def mask(state: State, image: str, sha256: str) -> FileResponse:
+    """A corrected mask as it was sent.
+
+    Raises:
+        AnomaLabelError: 422, no such mask was kept.
+    """
+    found = state.app.masks.require(image, sha256)
+    return FileResponse(found, media_type="application/octet-stream", filename=found.name)
 
 
 @router.put("/{image}/masks/{sha256}")

@@ -101,6 +101,8 @@ def test_a_corrected_mask_is_sent_named_and_becomes_the_final_label(
         assert sent.json() == {"image": "head", "sha256": sha256}
     kept = list((studies / "anomalabel" / "reviews" / "masks" / "head").iterdir())
     assert [(path.name, path.read_bytes()) for path in kept] == [(f"{sha256}.nrrd", content)]
+    assert client.get(f"/reviews/head/masks/{sha256}").content == content
+    assert client.get(f"/reviews/head/masks/{'0' * 64}").status_code == 422
     assert client.post("/reviews/head", json=segmented).status_code == 200
     assert client.get("/datastore/").json()["completed"] == 0
     client.post("/reviews/head", json={"reviewer": "A", "action": "case_abnormal"})

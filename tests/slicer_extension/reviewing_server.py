@@ -171,6 +171,11 @@ class ReviewingServer:
 
     def _reviews(self, parts: list[str], request: Request) -> Reply:
         image = parts[1]
+        if request.method == "GET" and len(parts) == 4:
+            known = self.masks.get(parts[3])
+            return (
+                Reply(known, content_type="application/octet-stream") if known else _json({"detail": "No mask."}, 422)
+            )
         kept = self.events.setdefault(image, [])
         if request.method == "GET":
             state, verdict = self.state_of(image)

@@ -143,3 +143,40 @@ def test_the_buttons_of_the_correction(at_work, cases, monkeypatch):
     assert ui.segmentsLabel.isHidden()
     # The server has them; what was not sent stays, see below.
     assert slicer.mrmlScene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+
+
+def test_sent_segments_come_back_with_their_case(reading, cases, scene):
+    reading.select(WARM)
+    reading.press("correction.grow")
+    reading.press("correction.send")
+    reading.open("b")
+    assert scene.GetNumberOfNodesByClass("vtkMRMLSegmentationNode") == 0
+    reading.open("a")
+    assert (reading.state.case.segments, reading.state.case.segments_sent) == (1, True)
+    reading.select(WARM)
+    reading.press("correction.send")
+    assert reading.state.notice.cause == "This very mask was sent already."
+
+
+def test_segments_that_were_not_sent_wait_out_of_sight(reading, scene):
+    reading.select(WARM)
+    reading.press("correction.grow")
+    segmentation = reading.presenter.correction.segmentation
+    reading.open("b")
+    assert segmentation.GetScene() is scene
+    assert not segmentation.GetDisplayVisibility()
+    assert reading.state.case.segments == 0
+    reading.open("a")
+    assert segmentation.GetDisplayVisibility()
+    assert (reading.state.case.segments, reading.state.case.segments_sent) == (1, False)
+
+
+def test_a_mask_that_the_server_lost_does_not_keep_its_case_closed(reading, cases):
+    reading.select(WARM)
+    reading.press("correction.grow")
+    reading.press("correction.send")
+    cases.masks.clear()
+    reading.open("b")
+    reading.open("a")
+    assert reading.state.case.image == "a"
+    assert reading.state.case.segments == 0

@@ -243,19 +243,31 @@ def test_runs_wait_until_they_are_asked_for_where_the_user_wants_that(scene, cas
     assert reader.state.notice.cause == "Nothing above the threshold. That is no proof of health."
 
 
-def test_a_second_case_waits_while_a_run_is_under_way(reading, cases):
+def test_the_next_case_comes_at_once_and_the_run_is_left(reading, cases):
     released = threading.Event()
     slow = replace(answer(), wait=lambda: released.wait(8))
     cases.served.answer("POST", "/infer/clap_attention", slow)
     reading.presenter.run_on_study("a", reading.presenter.parameters)
-    reading.presenter.worklist.next()
-    assert reading.state.notice.cause == "Another request is still running."
     reading.presenter.run_on_study("a", reading.presenter.parameters)
-    assert reading.state.notice.remedy == "Wait for it or press Cancel."
+    assert reading.state.notice.cause == "Another request is still running."
+    reading.presenter.worklist.next()
+    assert reading.state.notice.cause == "Leaving the run for b ..."
     released.set()
     reading.drain()
+    assert reading.state.case.image == "b"
+    assert [run.source.GetName() for run in find_runs(reading.scene)] == ["b"]
+
+
+def test_a_box_that_is_being_dragged_is_not_left_behind(reading):
+    reading.press("editing.add_box")
+    box = reading.presenter.editing.box
+    reading.press("worklist.next")
     assert reading.state.case.image == "a"
-    assert len(cases.served.asked("POST", "/infer")) == 2
+    assert reading.state.notice.cause == "A box is being dragged."
+    assert reading.presenter.editing.box is box
+    reading.press("editing.drop")
+    reading.press("worklist.next")
+    assert reading.state.case.image == "b"
 
 
 @pytest.mark.parametrize("act", ["close the case", "remove the image", "close the scene"])

@@ -44,6 +44,13 @@ class Lane:
         self._finished: Callable[[Any], None] = _ignore
         self._failed: Callable[[PanelError], None] = _ignore
         self._progress: Callable[[int, int], None] = _ignore
+        self._name = ""
+        self._next: Callable[[], None] | None = None
+
+    @property
+    def running(self) -> str:
+        """Name of the job that runs, "" where none does."""
+        return self._name if self.busy else ""
 
     @property
     def busy(self) -> bool:
@@ -69,11 +76,18 @@ class Lane:
             BusyError: another one runs on this lane.
         """
         self._jobs.submit(name, work)
+        self._name = name
         self._finished, self._failed, self._progress = finished, failed, progress or _ignore
 
     def cancel(self) -> None:
         """Ask the running job to stop."""
+        self._next = None
         self._jobs.cancel()
+
+    def cancel_for(self, following: Callable[[], None]) -> None:
+        """Ask the running job to stop, and do something else once it has."""
+        self._jobs.cancel()
+        self._next = following
 
     def tick(self) -> None:
         """Take what the running job has to say."""
@@ -84,6 +98,9 @@ class Lane:
             self._finished(outcome.value)
         elif isinstance(outcome, Failed):
             self._failed(outcome.error)
+        if self._next is not None and not self.busy:
+            following, self._next = self._next, None
+            following()
 
 
 def as_notice(error: PanelError) -> Notice:

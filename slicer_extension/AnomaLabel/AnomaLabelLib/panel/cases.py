@@ -11,6 +11,8 @@ from ..errors import PanelError, retryable
 from ..review.event import ReviewEvent
 from ..review.session import SavedSession, save
 from ..scene.case_nodes import forget_case, show_segments
+from ..scene.masks import show_mask
+from ..scene.segments import case_segmentation, mark_sent, tell_findings
 from ..scene.slice_views import fit_to_background
 from ..scene.studies import find_study, load_study
 from ..server.case_work import OpenCaseWork, OpenedCase, ReleaseWork, RenewLeaseWork
@@ -21,12 +23,15 @@ from ..server.versions import require_reviewing
 from ..server.worklist import Lease
 from ..translation import _
 from .board import Board, Lane, as_notice
-from .errors import no_reviewer, not_connected
+from .errors import no_reviewer, not_connected, not_while_editing
 from .findings import Findings
 from .panel_state import CaseState, Notice
 from .results import Results
 from .review import Review
 from .worklist import WorklistPart
+
+RUN = "run"
+"""Name of the job that asks a method about an image."""
 
 LEASE_RENEWALS = 3
 """A lease is renewed when a third of it is over, so that one lost request does not end it."""
@@ -98,9 +103,15 @@ class Cases:
         return self._scene.GetNodeByID(self._source_id) if self._source_id else None
 
     def open(self, image: str) -> None:
-        """Take a case and show it; the one that is open is given back."""
+        """Take a case and show it; the one that is open is given back, and a run on it is cancelled."""
         client, reviewer = self._client(), self._reviewer()
+        if self._work.running == RUN:
+            self._work.cancel_for(lambda: self.open(image))
+            self._board.change(notice=Notice(_("Leaving the run for {case} ...").format(case=image)))
+            return
         try:
+            if self._board.state.findings.edited:
+                raise not_while_editing()
             if client is None or self._board.state.server is None:
                 raise not_connected()
             require_reviewing(self._board.state.server)
@@ -185,6 +196,8 @@ class Cases:
         self._results.show_case(source)
         if source is not None:
             show_segments(self._scene, source)
+            if opened is not None and opened.mask is not None:
+                self._show_label(source, opened.mask)
         fit_to_background(self._slice_logics())
         warnings = opened.warnings if opened is not None else ()
         self._board.change(notice=Notice(" ".join(warnings), is_error=bool(warnings)))
@@ -194,6 +207,15 @@ class Cases:
         self._come_back_to_finding(image)
         if settings.run_on_open and self._results.run is None:
             self._run(image)
+
+    def _show_label(self, source: slicer.vtkMRMLScalarVolumeNode, mask: bytes) -> None:
+        """Bring back the segments that were sent, where the scene holds none of this case."""
+        segmentation = self._review.case.segmentation
+        if segmentation is not None and case_segmentation(self._scene, source) is None:
+            segment_ids = show_mask(self._scene, mask, source, segmentation.segments)
+            node = case_segmentation(self._scene, source)
+            tell_findings(node, segment_ids, segmentation.finding_ids)
+            mark_sent(node, source)
 
     def _come_back_to_finding(self, image: str) -> None:
         saved, self._resuming = self._resuming, None

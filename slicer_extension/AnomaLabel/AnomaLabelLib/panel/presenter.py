@@ -29,7 +29,7 @@ from ..server.work import ConnectWork, RunResult, RunWork
 from ..translation import _
 from .board import Board, Lane, as_notice
 from .box_editing import BoxEditing
-from .cases import Cases
+from .cases import RUN, Cases
 from .correction import Correction
 from .errors import not_connected
 from .findings import Findings
@@ -302,7 +302,7 @@ class Presenter:
         return self._client
 
     def _start(self, work: RunWork, source_id: str) -> None:
-        self._work.submit("run", work, self._received, self._run_failed, self._progress)
+        self._work.submit(RUN, work, self._received, self._run_failed, self._progress)
         self._source_id = source_id
         self._board.change(busy=True, progress=None, notice=Notice(_("Waiting for the server ...")))
 

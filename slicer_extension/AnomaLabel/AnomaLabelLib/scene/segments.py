@@ -156,6 +156,15 @@ def is_edited(
     return written != _hash(segment_mask(segmentation, segment_id, source))
 
 
+def tell_findings(
+    segmentation: slicer.vtkMRMLSegmentationNode, segment_ids: tuple[str, ...], finding_ids: tuple[str, ...]
+) -> None:
+    """Note whose segments these are, where there is one finding to each."""
+    if len(segment_ids) == len(finding_ids):
+        for segment_id, finding_id in zip(segment_ids, finding_ids, strict=True):
+            segmentation.GetSegmentation().GetSegment(segment_id).SetTag(FINDING_ATTRIBUTE, finding_id)
+
+
 def mark_sent(segmentation: slicer.vtkMRMLSegmentationNode, source: slicer.vtkMRMLScalarVolumeNode) -> None:
     """Note that the segments, as they are now, are the label of their image."""
     segmentation.SetAttribute(SENT_ATTRIBUTE, _hash_of_all(segmentation, source))

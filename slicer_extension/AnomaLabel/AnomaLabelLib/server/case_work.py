@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RunCancelledError
+from ..errors import RequestRefusedError, RunCancelledError
+from ..review.case import fold
 from ..review.event import ReviewEvent, parse_event
+from ..review.reviewed import Segmentation
 from .client import Client, StudyFile
 from .jobs import JobContext
 from .worklist import Lease, Worklist
@@ -32,6 +34,7 @@ class OpenedCase:
         events: what readers decided so far, oldest first.
         study_file: the image where the scene does not hold it yet.
         warnings: what the server says about its record of the case.
+        mask: the file of the segments that were last sent, None where none were.
     """
 
     image: str
@@ -39,6 +42,7 @@ class OpenedCase:
     events: tuple[ReviewEvent, ...]
     study_file: StudyFile | None
     warnings: tuple[str, ...] = ()
+    mask: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -59,14 +63,23 @@ class OpenCaseWork:
     def __call__(self, context: JobContext) -> OpenedCase:
         lease = self.client.lease(self.image, self.reviewer)
         reply = self.client.reviews(self.image)
+        events = tuple(parse_event(event) for event in reply.events)
+        sent = fold(events).segmentation
         study_file = self.client.download_study(self.image) if self.download else None
+        mask, warnings = self._mask(sent, tuple(reply.warnings))
         if context.cancelled.is_set():
             self.client.release(self.image)
             raise RunCancelledError
         if self.leave and self.leave != self.image:
             self.client.release(self.leave)
-        events = tuple(parse_event(event) for event in reply.events)
-        return OpenedCase(self.image, lease, events, study_file, tuple(reply.warnings))
+        return OpenedCase(self.image, lease, events, study_file, warnings, mask)
+
+    def _mask(self, sent: Segmentation | None, warnings: tuple[str, ...]) -> tuple[bytes | None, tuple[str, ...]]:
+        """The segments that were last sent; a case opens without them where the server cannot give them."""
+        try:
+            return (None if sent is None else self.client.mask(self.image, sent.mask_sha256)), warnings
+        except RequestRefusedError as error:
+            return None, (*warnings, error.cause)
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,11 @@ class ReviewCalls(Calls):
         if JsonFields(kept, "mask", _unreadable).text("sha256").lower() != sha256.lower():
             raise _unreadable(_("it speaks of another mask than the one that was sent"))
 
+    def mask(self, image: str, sha256: str) -> bytes:
+        """The file of a label mask that was sent before."""
+        path = f"/reviews/{quoted(image)}/masks/{quoted(sha256)}"
+        return self._transport.call("GET", path, long=True).content
+
 
 def _lease_path(image: str) -> str:
     return f"/worklist/{quoted(image)}/lease"
