@@ -61,6 +61,7 @@ def test_keys_of_the_schema():
         "calibrated",
         "threshold",
         "image_threshold",
+        "minimum_volume_mm3",
         "prompt_specificity",
         "nonfinite_voxels",
         "spacing_known",

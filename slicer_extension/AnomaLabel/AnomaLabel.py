@@ -147,7 +147,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _scoring(self):
         """(task, params) with which the server scores its cases: as the Ask tab stands."""
-        parameters = self.presenter.parameters
+        parameters = self.presenter.asking.parameters
         return None if parameters is None else (parameters.task, parameters.scoring_params())
 
     def _every(self, interval_ms, act):

@@ -137,7 +137,7 @@ class Reader:
         self.states = []
         kept = PanelSettings(reviewer=reviewer, connect_s=1, answer_s=2, result_s=10, **settings)
         self.presenter = Presenter(scene, self.states.append, folder, kept, clock=lambda: self.now_s)
-        self.presenter.parameters = parameters
+        self.presenter.asking.parameters = parameters
 
     @property
     def state(self):

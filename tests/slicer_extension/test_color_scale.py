@@ -86,7 +86,7 @@ def test_the_bar_leaves_out_what_is_not_shown(scene):
 
 def test_the_uncertainty_has_a_bar_without_black(scene):
     bar = uncertainty_legend(scene)
-    assert [text for _place, text in bar.ticks] == ["0.10", "0.30", "0.50"]
+    assert [text for _place, text in bar.ticks] == ["0.030", "0.065", "0.100"]
     assert (bar.stops[:, 1] == 0).all()
     assert bar.stops[0, 0] == pytest.approx(128, abs=4)
     np.testing.assert_allclose(bar.stops[-1].astype(int), [255, 0, 255], atol=1)

@@ -95,7 +95,7 @@ def panel(scene, server, folder):
 
 @pytest.fixture
 def shown(panel, source):
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     panel.finish()
     return panel
 
@@ -190,7 +190,7 @@ def test_deleting_gives_the_scene_back(shown, scene, source):
 
 def test_two_results_and_back_to_the_first(shown, scene, source):
     first = shown.state.run
-    shown.presenter.run_on_volume(source, PARAMETERS)
+    shown.presenter.asking.on_volume(source, PARAMETERS)
     shown.finish()
     assert len(shown.state.runs) == 2
     assert shown.state.run.id != first.id
@@ -206,7 +206,7 @@ def test_a_study_is_fetched_once_and_shown_with_its_result(server, panel, scene)
     disposition = {"Content-Disposition": 'attachment; filename="a.nrrd"'}
     server.answer("GET", "/datastore/image", Reply(content, headers=disposition))
     for _repeat in range(2):
-        panel.presenter.run_on_study("a", PARAMETERS)
+        panel.presenter.asking.on_study("a", PARAMETERS)
         panel.finish()
     assert not panel.state.notice.is_error
     assert len(server.asked("GET", "/datastore/image")) == 1
@@ -220,9 +220,9 @@ def test_a_study_is_fetched_once_and_shown_with_its_result(server, panel, scene)
 def test_running_without_a_server_says_what_to_do(scene, source, act, folder):
     panel = Panel(scene, folder)
     if act == "volume":
-        panel.presenter.run_on_volume(source, PARAMETERS)
+        panel.presenter.asking.on_volume(source, PARAMETERS)
     else:
-        panel.presenter.run_on_study("a", PARAMETERS)
+        panel.presenter.asking.on_study("a", PARAMETERS)
     assert panel.state.notice.is_error
     assert "Connect" in panel.state.notice.remedy
     assert not panel.presenter.busy
@@ -237,7 +237,7 @@ def test_volumes_that_cannot_be_sent_are_refused_with_a_remedy(server, panel, sc
     color = scene.AddNewNodeByClass("vtkMRMLVectorVolumeNode", "colour")
     slicer.util.updateVolumeFromArray(color, np.ones((2, 2, 2, 3), np.uint8))
     for volume, word in ((source, "Harden"), (empty, "again"), (labels, "image"), (color, "grey"), (None, "pick")):
-        panel.presenter.run_on_volume(volume, PARAMETERS)
+        panel.presenter.asking.on_volume(volume, PARAMETERS)
         assert panel.state.notice.is_error
         assert word in panel.state.notice.remedy
     assert server.asked("POST") == []
@@ -246,7 +246,7 @@ def test_volumes_that_cannot_be_sent_are_refused_with_a_remedy(server, panel, sc
 def test_a_closed_volume_is_said_and_nothing_is_left(server, panel, scene, source):
     released = threading.Event()
     server.answer("POST", "/infer/clap_attention", good_reply(wait=lambda: released.wait(5)))
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     scene.RemoveNode(source)
     before = scene.GetNumberOfNodes()
     released.set()
@@ -262,7 +262,7 @@ def test_progress_is_shown_and_cancel_reaches_the_server(server, panel, source):
     server.answer(
         "POST", "/infer/clap_attention", Reply(b'{"detail": "Cancelled."}', 409, wait=lambda: cancelled.wait(5))
     )
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     end = time.monotonic() + 5
     while panel.state.progress is None and time.monotonic() < end:
         panel.presenter.tick()
@@ -280,7 +280,7 @@ def test_cancel_frees_the_panel_although_the_server_hangs(scene, server, source,
     server.answer("POST", "/infer/clap_attention", good_reply(wait=lambda: released.wait(8)))
     panel = Panel(scene, folder, jobs=Jobs(grace_s=0.1))
     panel.connect(server)
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     panel.presenter.cancel()
     panel.finish(patience_s=2)
     released.set()
@@ -292,8 +292,8 @@ def test_cancel_frees_the_panel_although_the_server_hangs(scene, server, source,
 def test_a_second_run_waits_for_the_first(server, panel, source):
     released = threading.Event()
     server.answer("POST", "/infer/clap_attention", good_reply(wait=lambda: released.wait(5)))
-    panel.presenter.run_on_volume(source, PARAMETERS)
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     assert "still running" in panel.state.notice.cause
     released.set()
     panel.finish()
@@ -303,7 +303,7 @@ def test_a_second_run_waits_for_the_first(server, panel, source):
 
 def test_the_refusal_of_the_server_is_shown_in_its_words(server, panel, source):
     server.answer_json("/infer/clap_attention", {"detail": "The prompt is empty. Write one."}, 422, "POST")
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     panel.finish()
     assert panel.state.notice.cause == "The prompt is empty. Write one."
     assert panel.state.notice.is_error
@@ -354,7 +354,7 @@ def cut_off() -> Reply:
 def test_an_answer_that_is_none_is_said_and_the_shown_result_stays(server, shown, scene, source, reply, cause, remedy):
     before, result = scene.GetNumberOfNodes(), shown.state.run.id
     server.answer("POST", "/infer/clap_attention", reply())
-    shown.presenter.run_on_volume(source, PARAMETERS)
+    shown.presenter.asking.on_volume(source, PARAMETERS)
     shown.finish()
     assert shown.state.notice.is_error
     assert cause in shown.state.notice.cause, shown.state.notice
@@ -362,7 +362,7 @@ def test_an_answer_that_is_none_is_said_and_the_shown_result_stays(server, shown
     assert scene.GetNumberOfNodes() == before
     assert shown.state.run.id == result
     server.answer("POST", "/infer/clap_attention", good_reply())
-    shown.presenter.run_on_volume(source, PARAMETERS)
+    shown.presenter.asking.on_volume(source, PARAMETERS)
     shown.finish()
     assert not shown.state.notice.is_error
     assert len(find_runs(scene)) == 2
@@ -370,7 +370,7 @@ def test_an_answer_that_is_none_is_said_and_the_shown_result_stays(server, shown
 
 def test_no_temporary_file_stays(server, panel, source, tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     assert len(list(tmp_path.iterdir())) == 1
     panel.finish()
     assert list(tmp_path.iterdir()) == []
@@ -384,7 +384,7 @@ def test_the_scene_is_touched_by_the_windows_thread_alone(server, panel, scene, 
         for event in events
     ]
     tags.append(source.AddObserver("AnyEvent", lambda *_event: touched.add(threading.get_ident())))
-    panel.presenter.run_on_volume(source, PARAMETERS)
+    panel.presenter.asking.on_volume(source, PARAMETERS)
     panel.finish()
     panel.presenter.results.delete_shown()
     assert touched == {threading.get_ident()}

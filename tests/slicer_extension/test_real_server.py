@@ -65,7 +65,7 @@ def study(panel) -> str:
 
 
 def run_on_study(panel, study: str, parameters: RunParameters):
-    panel.presenter.run_on_study(study, parameters)
+    panel.presenter.asking.on_study(study, parameters)
     panel.finish()
     assert not panel.state.notice.is_error, panel.state.notice
     return find_runs(panel.presenter._scene)[-1]
@@ -99,7 +99,7 @@ def test_every_study_comes_back_on_its_own_grid(panel, parameters):
 
 def test_a_volume_of_the_scene_is_sent_and_answered(panel, parameters, study):
     source = run_on_study(panel, study, parameters).source
-    panel.presenter.run_on_volume(source, parameters)
+    panel.presenter.asking.on_volume(source, parameters)
     panel.finish()
     assert not panel.state.notice.is_error, panel.state.notice
     run = find_runs(panel.presenter._scene)[-1]
@@ -121,7 +121,7 @@ def test_a_compact_answer_says_the_same(panel, parameters, study):
     [{"backbone": "no_such_model"}, {"config": "no_such_config"}, {"positive": ("",)}, {"task": "no_such_task"}],
 )
 def test_refusals_come_with_the_servers_words(panel, parameters, study, changes):
-    panel.presenter.run_on_study(study, RunParameters(**{**vars(parameters), **changes}))
+    panel.presenter.asking.on_study(study, RunParameters(**{**vars(parameters), **changes}))
     panel.finish()
     assert panel.state.notice.is_error
     assert len(panel.state.notice.cause) > 20
@@ -138,7 +138,7 @@ def test_studies_that_are_none(running_server, panel, parameters, study):
 
 
 def test_cancelling_ends_the_run_and_leaves_no_node(panel, parameters, study):
-    panel.presenter.run_on_study(study, parameters)
+    panel.presenter.asking.on_study(study, parameters)
     panel.presenter.cancel()
     panel.finish()
     assert panel.state.notice.cause == str(RunCancelledError().cause)

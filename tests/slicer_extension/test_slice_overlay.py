@@ -40,8 +40,8 @@ def case(scene, name: str):
     heatmap[15:25, 20:32, 30:44] = 0.7
     heatmap[:, :6] = np.nan
     unsure = np.zeros(SHAPE, np.float32)
-    unsure[:, :, 28:33] = 0.45
-    unsure[:, 38:42] = 0.05
+    unsure[:, :, 28:33] = 0.09
+    unsure[:, 38:42] = 0.02
     saliency = np.ones(SHAPE, np.float32)
     maps = {UNCERTAINTY: unsure, SALIENCY: saliency, RECONSTRUCTION: saliency}
     for values in maps.values():
@@ -244,8 +244,8 @@ def test_heatmap_uncertainty_and_tint_are_seen_together(scene, view):
     both = drawn(view, overlay, source, run.heatmap, 0.6, run.unseen, run.maps[UNCERTAINTY])
     for place in (SURE, FAINT, OUTSIDE, UNSEEN):
         np.testing.assert_array_equal(both[place], alone[place])
-    # Magenta of 0.45 on the scale from -0.3 to 0.5 covers 0.6 of the heatmap below it.
-    covered = 0.4 * alone[UNSURE] + 0.6 * np.array([0.75 / 0.8 * 255, 0, 0.75 / 0.8 * 255])
+    # Magenta of 0.09 on the scale from -0.04 to 0.1 covers 0.6 of the heatmap below it.
+    covered = 0.4 * alone[UNSURE] + 0.6 * np.array([0.13 / 0.14 * 255, 0, 0.13 / 0.14 * 255])
     np.testing.assert_allclose(both[UNSURE], covered, atol=4)
     assert np.ptp(alone[OUTSIDE]) <= 2
     assert alone[UNSEEN][2] > alone[UNSEEN][0] + 20

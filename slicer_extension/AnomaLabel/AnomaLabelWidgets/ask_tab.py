@@ -49,9 +49,9 @@ class AskTab:
             self._presenter.fail(error)
             return
         if self._ui.volumeRadio.property("checked"):
-            self._presenter.run_on_volume(self._ui.volumeSelector.currentNode(), parameters)
+            self._presenter.asking.on_volume(self._ui.volumeSelector.currentNode(), parameters)
         else:
-            self._presenter.run_on_study(self._presenter.state.case.image, parameters)
+            self._presenter.asking.on_study(self._presenter.state.case.image, parameters)
 
     def parameters(self) -> RunParameters:
         """The question as the widgets say.
@@ -103,10 +103,10 @@ class AskTab:
 
     def _tell(self) -> None:
         try:
-            self._presenter.parameters = self.parameters()
+            self._presenter.asking.parameters = self.parameters()
         except PanelError:
             # Half-typed words are told of when Run is pressed.
-            self._presenter.parameters = None
+            self._presenter.asking.parameters = None
 
     def _on_config(self, _title):
         config = self._chosen_config()
@@ -136,7 +136,7 @@ class AskTab:
         ui.addCaseButton.setEnabled(from_scene and state.server is not None and not state.busy)
 
     def _on_add_case(self) -> None:
-        self._presenter.add_case(self._ui.volumeSelector.currentNode())
+        self._presenter.asking.add_case(self._ui.volumeSelector.currentNode())
 
     def _chosen_config(self) -> ConfigFacts | None:
         server = self._presenter.state.server

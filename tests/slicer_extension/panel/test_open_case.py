@@ -102,7 +102,7 @@ def test_the_users_own_volumes_and_a_prior_in_its_own_view_stay(reader, cases, s
 def test_a_result_of_another_image_is_not_reviewed_under_the_open_case(reading, scene):
     prior = volume_node(scene, np.ones(SHAPE, np.int16), MATRIX, "Prior")
     shown = reading.state.run.id
-    reading.presenter.run_on_volume(prior, reading.presenter.parameters)
+    reading.presenter.asking.on_volume(prior, reading.presenter.asking.parameters)
     reading.drain()
     assert len(find_runs(scene)) == 2
     assert reading.state.run.id == shown
@@ -117,7 +117,7 @@ def test_a_result_of_another_image_is_not_reviewed_under_the_open_case(reading, 
 
 def test_the_users_own_volume_becomes_a_case_and_stays(reader, cases, scene):
     own = volume_node(scene, np.full(SHAPE, 7, np.int16), MATRIX, "Own")
-    reader.presenter.add_case(own)
+    reader.presenter.asking.add_case(own)
     reader.drain()
     assert "Own" in cases.studies
     assert "Own is a case of the worklist now." in reader.state.notice.cause
@@ -238,7 +238,7 @@ def test_runs_wait_until_they_are_asked_for_where_the_user_wants_that(scene, cas
     assert cases.served.asked("POST", "/infer") == []
     assert reader.rows == ()
     cases.served.answer("POST", "/infer/clap_attention", answer([]))
-    reader.presenter.run_on_study("a", reader.presenter.parameters)
+    reader.presenter.asking.on_study("a", reader.presenter.asking.parameters)
     reader.drain()
     assert reader.state.notice.cause == "Nothing above the threshold. That is no proof of health."
 
@@ -247,8 +247,8 @@ def test_the_next_case_comes_at_once_and_the_run_is_left(reading, cases):
     released = threading.Event()
     slow = replace(answer(), wait=lambda: released.wait(8))
     cases.served.answer("POST", "/infer/clap_attention", slow)
-    reading.presenter.run_on_study("a", reading.presenter.parameters)
-    reading.presenter.run_on_study("a", reading.presenter.parameters)
+    reading.presenter.asking.on_study("a", reading.presenter.asking.parameters)
+    reading.presenter.asking.on_study("a", reading.presenter.asking.parameters)
     assert reading.state.notice.cause == "Another request is still running."
     reading.presenter.worklist.next()
     assert reading.state.notice.cause == "Leaving the run for b ..."
@@ -274,7 +274,7 @@ def test_a_box_that_is_being_dragged_is_not_left_behind(reading):
 def test_a_case_that_is_closed_while_its_run_is_under_way_leaves_nothing(reading, cases, scene, act):
     released = threading.Event()
     cases.served.answer("POST", "/infer/clap_attention", replace(answer(), wait=lambda: released.wait(8)))
-    reading.presenter.run_on_study("a", reading.presenter.parameters)
+    reading.presenter.asking.on_study("a", reading.presenter.asking.parameters)
     if act == "close the case":
         reading.presenter.cases.close()
     elif act == "remove the image":

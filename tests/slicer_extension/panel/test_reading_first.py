@@ -83,7 +83,7 @@ def test_nothing_of_the_model_is_seen_before_the_own_verdict(first, cases, scene
     ],
 )
 def test_no_key_or_slider_uncovers_it(first, scene, view, act):
-    first.presenter.run_on_study("a", first.presenter.parameters)
+    first.presenter.asking.on_study("a", first.presenter.asking.parameters)
     settle(first)
     act(first.presenter)
     assert view.GetForegroundVolumeID() is None

@@ -157,7 +157,7 @@ def test_reviewed_findings_survive_a_run_that_finds_other_boxes(reading, cases):
         finding(MATRIX, (0, 6, 5), (2, 8, 6), peak=(0, 6, 5), score=0.45),
     ]
     cases.served.answer("POST", "/infer/clap_attention", answer(shifted))
-    reading.presenter.run_on_study("a", reading.presenter.parameters)
+    reading.presenter.asking.on_study("a", reading.presenter.asking.parameters)
     reading.drain()
     told = reading.statuses()
     assert told == {

@@ -16,8 +16,8 @@ SESSION = SavedSession(
     order="most_uncertain",
     filter_text="head",
     filter_state="not_reviewed",
-    method="few_shot",
-    config="brain_mri",
+    question='{"task": "few_shot_localization"}',
+    threshold="0.25",
     unaided=True,
 )
 

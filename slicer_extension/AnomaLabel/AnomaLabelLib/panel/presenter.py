@@ -4,40 +4,34 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import slicer
 
 from .. import __version__
-from ..errors import BusyError, PanelError, SceneError
+from ..errors import PanelError
 from ..review.journal import Journal
 from ..review.session import SavedSession, load
-from ..scene.runs import add_run
-from ..scene.scene_upload import volume_file
-from ..scene.slice_views import fit_to_background
-from ..scene.studies import find_study, link_study, load_study
 from ..server.address import is_this_computer
-from ..server.case_work import AddCaseWork
 from ..server.client import Client
 from ..server.jobs import Jobs
 from ..server.parameters import RunParameters
 from ..server.server_facts import ServerFacts
 from ..server.settings import PanelSettings
-from ..server.work import ConnectWork, RunResult, RunWork
+from ..server.work import ConnectWork
 from ..translation import _
+from .asking import Asking
 from .board import Board, Lane, as_notice
 from .box_editing import BoxEditing
-from .cases import RUN, Cases
+from .cases import Cases
 from .correction import Correction
-from .errors import not_connected
 from .findings import Findings
 from .panel_state import Notice, PanelState
 from .results import Results
 from .review import Review
 from .sending import Sending
-from .summary import hint_waits, other_image_notice, run_notice, server_notice
+from .summary import server_notice
 from .training import TrainingPart
 from .worklist import WorklistPart
 
@@ -67,8 +61,7 @@ class Presenter:
         clock: seconds that never go back.
 
     Attributes:
-        cases, worklist, findings, review, editing, results, correction, training, sending: its parts.
-        parameters: what the next run asks for, None while nothing can be asked.
+        asking, cases, worklist, findings, review, editing, results, correction, training, sending: its parts.
     """
 
     def __init__(
@@ -84,18 +77,14 @@ class Presenter:
     ) -> None:
         self._scene = scene
         self._settings = settings or PanelSettings()
-        self._slice_logics = slice_logics
         self._client_for = client_for
         self._client: Client | None = None
-        self._source_id = ""
-        self._while_running = ExitStack()
         self._board = board = Board(draw)
         board.state = replace(board.state, reading_first=self._settings.reading_first)
         self._work, self._send, self._quiet, self._watch, self._learn = Lane(jobs), Lane(), Lane(), Lane(), Lane()
         self._folder = folder
         self._asked_to_resume = False
         self._resuming: SavedSession | None = None
-        self.parameters: RunParameters | None = None
         journal = Journal(folder)
         self.findings = Findings(scene, board, self._remember)
         self.results = Results(scene, board, self.findings)
@@ -122,14 +111,24 @@ class Presenter:
             client=lambda: self._client,
             settings=lambda: self._settings,
             reviewer=self._reviewer,
-            run=self._run_chosen,
-            question=lambda: self.parameters,
+            run=lambda image: self.asking.as_chosen(image),
+            question=lambda: self.asking.parameters,
             slice_logics=slice_logics,
             shown=lambda: self.correction.refresh(),
             clock=clock,
         )
         self.worklist = WorklistPart(board, self._watch, lambda: self._client, self.cases.open, clock)
         self.cases.worklist = self.worklist
+        self.asking = Asking(
+            scene,
+            board,
+            self._work,
+            self.results,
+            client=lambda: self._client,
+            settings=lambda: self._settings,
+            slice_logics=slice_logics,
+            case_is_new=self.worklist.refresh,
+        )
         self.editing = BoxEditing(
             scene,
             board,
@@ -227,40 +226,6 @@ class Presenter:
         """Why the server would not take some acts, oldest first."""
         return self.sending.refused()
 
-    def add_case(self, volume: slicer.vtkMRMLScalarVolumeNode | None) -> None:
-        """Send a volume of the scene to the server as a new case of the worklist."""
-        try:
-            client = self._ready_client()
-            upload = self._while_running.enter_context(volume_file(volume))
-            work = AddCaseWork(client, volume.GetName(), upload)
-            self._work.submit("add", work, self._case_added, self._run_failed)
-        except PanelError as error:
-            self._fail(error)
-            return
-        self._source_id = volume.GetID()
-        self._board.change(busy=True, notice=Notice(_("Sending the volume ...")))
-
-    def run_on_volume(self, volume: slicer.vtkMRMLScalarVolumeNode | None, parameters: RunParameters) -> None:
-        """Send a volume of the scene and ask for its anomalies."""
-        try:
-            client = self._ready_client()
-            upload = self._while_running.enter_context(volume_file(volume))
-            self._start(RunWork(client, self._sized(parameters), upload), volume.GetID())
-        except PanelError as error:
-            self._fail(error)
-
-    def run_on_study(self, study: str, parameters: RunParameters) -> None:
-        """Ask for the anomalies of a study of the server, and fetch the study where the scene does not hold it."""
-        try:
-            client = self._ready_client()
-            if not study:
-                raise SceneError(_("No case is open."), _("Open one in the worklist, or pick a volume of the scene."))
-            loaded = find_study(self._scene, client.address, study)
-            work = RunWork(client, self._sized(parameters), study, download=loaded is None)
-            self._start(work, loaded.GetID() if loaded else "")
-        except PanelError as error:
-            self._fail(error)
-
     def cancel(self) -> None:
         """Stop what the user waits for."""
         if self.busy:
@@ -284,7 +249,7 @@ class Presenter:
         """End with the panel: stop running jobs and drop their files; the open case is resumed at the next start."""
         for lane in self._lanes():
             lane.cancel()
-        self._while_running.close()
+        self.asking.close()
 
     def _lanes(self) -> tuple[Lane, ...]:
         return self._work, self._send, self._quiet, self._watch, self._learn
@@ -293,28 +258,6 @@ class Presenter:
         """The server knows better whose login it is than what somebody typed."""
         server = self.state.server
         return (server.reviewer if server is not None else "") or self._settings.reviewer
-
-    def _ready_client(self) -> Client:
-        if self.busy:
-            raise BusyError
-        if self._client is None or self.state.server is None:
-            raise not_connected()
-        return self._client
-
-    def _start(self, work: RunWork, source_id: str) -> None:
-        self._work.submit(RUN, work, self._received, self._run_failed, self._progress)
-        self._source_id = source_id
-        self._board.change(busy=True, progress=None, notice=Notice(_("Waiting for the server ...")))
-
-    def _sized(self, parameters: RunParameters) -> RunParameters:
-        return replace(parameters, compact=parameters.compact or self._settings.compact)
-
-    def _progress(self, done: int, total: int) -> None:
-        self._board.change(progress=(done, total))
-
-    def _run_chosen(self, image: str) -> None:
-        if self.parameters is not None:
-            self.run_on_study(image, self.parameters)
 
     def _connected(self, facts: ServerFacts) -> None:
         address = self._client.address
@@ -335,55 +278,9 @@ class Presenter:
         saved, self._resuming = self._resuming, None
         if saved is None or saved.address != address:
             return
-        self.parameters = RunParameters.from_text(saved.question) or self.parameters
-        self._board.change(asked=self.parameters)
+        self.asking.parameters = RunParameters.from_text(saved.question) or self.asking.parameters
+        self._board.change(asked=self.asking.parameters)
         self.cases.resume(saved)
-
-    def _received(self, result: RunResult) -> None:
-        self._end_run()
-        try:
-            self._receive(result)
-        except PanelError as error:
-            self._fail(error)
-
-    def _receive(self, result: RunResult) -> None:
-        source = self._scene.GetNodeByID(self._source_id) if self._source_id else None
-        if result.study_file is not None:
-            source = load_study(self._scene, self._client.address, result.study_file)
-            self._source_id = source.GetID()
-        if source is None:
-            raise SceneError(
-                _("The volume was closed while the server worked on it."), _("Load it again and run again.")
-            )
-        run = add_run(self._scene, result.inference, source, _("AnomaLabel {image}").format(image=source.GetName()))
-        if not self.results.belongs_to_case(run):
-            self._board.change(notice=other_image_notice(run, self.state.case.image))
-            return
-        self.results.show(run.id)
-        fit_to_background(self._slice_logics())
-        self._board.change(notice=hint_waits() if self.state.case.hidden else run_notice(run))
-
-    def _case_added(self, image: str) -> None:
-        """The user's own volume is that case from now on: it need not be fetched, and stays when the case is left."""
-        self._end_run()
-        volume = self._scene.GetNodeByID(self._source_id)
-        if volume is not None:
-            link_study(volume, self._client.address, image)
-        self.worklist.refresh()
-        self._board.change(notice=Notice(_("{case} is a case of the worklist now.").format(case=image)))
-
-    def _run_failed(self, error: PanelError) -> None:
-        self._end_run()
-        self._fail(error)
-
-    def _end_run(self) -> None:
-        self._while_running.close()
-        self._board.change(busy=False, progress=None)
-
-    def _fail(self, error: PanelError) -> None:
-        if not self.busy:
-            self._while_running.close()
-        self._board.fail(error)
 
     def _remember(self, finding_id: str) -> None:
         self.cases.remember(finding_id)
