@@ -129,7 +129,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         ui.cancelButton.clicked.connect(lambda _checked=False: presenter.cancel())
         ui.nextCaseButton.clicked.connect(lambda _checked=False: presenter.worklist.next())
         ui.previousCaseButton.clicked.connect(lambda _checked=False: presenter.worklist.previous())
-        ui.keysButton.clicked.connect(lambda _checked=False: self._help.toggle())
+        ui.keysButton.clicked.connect(lambda _checked=False: self.show_help())
 
     def act(self, command):
         """Do what a key does, by its command, see `AnomaLabelLib.panel.keys`."""
@@ -137,8 +137,17 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _commands(self):
         """What each command of the keys does."""
-        own = {"review.reject": self._review.reject, "help.toggle": self._help.toggle}
+        own = {"review.reject": self._review.reject, "help.toggle": self.show_help}
         return {each.command: own.get(each.command) or self._presenters(each.command) for each in KEYS}
+
+    @property
+    def help_card(self):
+        """The window that lists the keys."""
+        return self._help.dialog
+
+    def show_help(self):
+        """Show the card of keys, or hide it."""
+        self._help.toggle()
 
     def _presenters(self, command):
         """The presenter's method of a command such as "review.accept"."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import shutil
 import tempfile
-from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ import numpy as np
 from .example_studies import HEAD, HEADS, HEALTHY_HEADS, HEALTHY_PICTURES, SHOTS, make_studies
 from .own_server import free_port, own_server
 from .panel import wait_for
-from .pictures import panel_picture, save_state
+from .pictures import panel_picture, save_state, widget_picture
 from .review_session import CasePlan, Session, seated
 from .slice_view import OffscreenSliceView, write_png
 
@@ -26,6 +25,7 @@ REVIEWER = "anna"
 BREAST, BRAIN = "breast_ultrasound", "brain_mri"
 FEW_SHOT, CLAP = "few_shot_localization", "clap_attention"
 REVIEW, CASES, ASK, TRAIN, SETTINGS = range(5)
+EXTENSION = Path(__file__).resolve().parents[1]
 COMPARE_SIZE = (360, 360)
 PATIENCE_S = 600
 HEAD_THRESHOLD = 5.0
@@ -33,26 +33,36 @@ HEAD_THRESHOLD = 5.0
 
 
 def draw(out: Path) -> None:
-    """Write all pictures into a folder."""
-    with tempfile.TemporaryDirectory(prefix="anomalabel-pictures-") as temporary, ExitStack() as running:
-        studies, port = Path(temporary) / "studies", free_port()
+    """Write all pictures into a folder, and copies of those that the extension's page shows beside that page."""
+    with tempfile.TemporaryDirectory(prefix="anomalabel-pictures-") as temporary:
+        studies, port, kept = Path(temporary) / "studies", free_port(), Path(temporary) / "session"
         make_studies(studies)
-        address = running.enter_context(own_server(studies, port))
-        with seated(Path(temporary) / "session") as session:
-            session.widget.enter()
-            session.connect(address, REVIEWER)
-            train(session, out)
-            worklist(session, out)
-            review(session, out)
-            compare(session, out)
-            reading_first(session, out)
-            head(session, out)
-            running.close()
+        with seated(kept) as session:
+            with own_server(studies, port) as address:
+                session.widget.enter()
+                session.connect(address, REVIEWER)
+                settings(session, out)
+                train(session, out)
+                worklist(session, out)
+                review(session, out)
+                compare(session, out)
+                reading_first(session, out)
+                head(session, out)
             offline(session, out)
-            running.enter_context(own_server(studies, port))
-            session.drain()
-        for name in sorted(out.glob("slicer_*.png")):
-            shutil.copy(name, Path(__file__).parents[1] / "Screenshots" / name.name)
+        with own_server(studies, port), seated(kept) as session:
+            resumed(session, out)
+    page = EXTENSION / "README.md"
+    for picture in sorted(out.glob("slicer_*.png")):
+        if f"Screenshots/{picture.name}" in page.read_text(encoding="utf-8"):
+            shutil.copy(picture, EXTENSION / "Screenshots" / picture.name)
+
+
+def settings(session: Session, out: Path) -> None:
+    """Where the panel is told of the server and of the reader; and the card of keys."""
+    write_png(panel_picture(session.widget, SETTINGS), out / "slicer_settings.png")
+    session.widget.show_help()
+    write_png(widget_picture(session.widget.help_card), out / "slicer_keys.png")
+    session.widget.show_help()
 
 
 def train(session: Session, out: Path) -> None:
@@ -114,6 +124,7 @@ def review(session: Session, out: Path) -> None:
         session.press("review.reject")
     session.press("editing.add_box")
     session.drag(0.7)
+    save_state(widget, session.views[:1], out / "slicer_editing.png", REVIEW)
     session.press("editing.toggle")
     session.select("accepted")
     save_state(widget, session.views, out / "slicer_review.png", REVIEW)
@@ -188,6 +199,14 @@ def offline(session: Session, out: Path) -> None:
     session.press("review.case_abnormal")
     wait_for(lambda: session.state.outbox.notice.is_error, PATIENCE_S)
     write_png(panel_picture(session.widget, REVIEW), out / "slicer_offline.png")
+
+
+def resumed(session: Session, out: Path) -> None:
+    """Slicer started again: the same case and finding, and what waited is sent."""
+    session.widget.enter()
+    wait_for(lambda: session.state.run is not None, PATIENCE_S)
+    session.drain()
+    save_state(session.widget, session.views, out / "slicer_resumed.png", REVIEW)
 
 
 def choose(session: Session, config: str, task: str) -> None:

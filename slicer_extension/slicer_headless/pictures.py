@@ -45,7 +45,12 @@ def panel_picture(widget, tab: int | None = None) -> np.ndarray:
         widget.parent.grab()
         application().processEvents()
     widget.parent.resize(PANEL_WIDTH, _lowest(widget) + MARGIN)
-    image = widget.parent.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
+    return widget_picture(widget.parent)
+
+
+def widget_picture(shown: QtWidgets.QWidget) -> np.ndarray:
+    """A window as it is drawn, (height, width, 3) uint8."""
+    image = shown.grab().toImage().convertToFormat(QtGui.QImage.Format.Format_RGB888)
     rows = np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.bytesPerLine())
     return rows[:, : 3 * image.width()].reshape(image.height(), image.width(), 3).copy()
 

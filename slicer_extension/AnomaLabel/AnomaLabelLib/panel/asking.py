@@ -147,7 +147,9 @@ class Asking:
             self._board.change(notice=other_image_notice(run, self._board.state.case.image))
             return
         self._results.show(run.id)
-        fit_to_background(self._slice_logics())
+        if not self._board.state.case.image:
+            # The views of a case were fitted when it opened, and may stand at a finding by now.
+            fit_to_background(self._slice_logics())
         self._board.change(notice=hint_waits() if self._board.state.case.hidden else run_notice(run))
 
     def _case_added(self, image: str) -> None:
