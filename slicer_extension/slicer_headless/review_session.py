@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -109,9 +110,11 @@ class Session:
         return found.finding.id
 
     def drag(self, factor: float) -> None:
-        """Drag the box that has handles: larger or smaller around its middle."""
-        box = self.widget.presenter.editing.box
-        box.SetSize(*(np.array(box.GetSize()) * factor))
+        """Drag the box that has handles: larger or smaller around its middle, a small one by some voxels at least."""
+        presenter = self.widget.presenter
+        box, size = presenter.editing.box, np.array(presenter.editing.box.GetSize())
+        least = size + 4 * max(presenter.results.run.heatmap.GetSpacing())
+        box.SetSize(*(np.maximum(size * factor, least) if factor > 1 else size * factor))
 
     def drain(self) -> None:
         """Wait until the server has every act and the worklist is young."""
@@ -230,7 +233,7 @@ def main() -> None:
             if plan.image not in done:
                 review(session, plan, kill=plan.image == arguments.kill_in and not resumed)
         session.drain()
-        parser.exit(0, f"{json.dumps(check(session, plans), indent=2)}\n")
+        sys.stdout.write(f"{json.dumps(check(session, plans), indent=2)}\n")
 
 
 def _resumed(session: Session) -> bool:
