@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock
 from monailabel.datastore.local import ImageLabelModel, LocalDatastore
 
+from anomalabel.errors import writable
 from anomalabel.io.dicom_series import is_dicom
 from anomalabel.io.write import write_text
 from monailabel_app.places import FOLDER_NAME
@@ -58,15 +59,20 @@ class StudiesDatastore(LocalDatastore):
                 self.refresh()
                 self._seen = contents
 
+    # Under the lock throughout: while another thread looks at the folder again the list of images is empty for a
+    # moment, and a review would be refused because its image were not there.
+
     def list_images(self) -> list[str]:
         """Ids of all images that are there now."""
-        self.refresh_if_changed()
-        return list(super().list_images())
+        with self._change:
+            self.refresh_if_changed()
+            return list(super().list_images())
 
     def get_unlabeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Ids of the images without a final label."""
-        self.refresh_if_changed()
-        return list(super().get_unlabeled_images(label_tag, labels))
+        with self._change:
+            self.refresh_if_changed()
+            return list(super().get_unlabeled_images(label_tag, labels))
 
     def get_image_uri(self, image_id: str) -> str:
         """Path of a file, or of a DICOM series folder; "" where there is no such image.
@@ -75,8 +81,9 @@ class StudiesDatastore(LocalDatastore):
             ConfigError: the id is no plain name.
         """
         checked_name(image_id, "image id")
-        self.refresh_if_changed()
-        return str(super().get_image_uri(image_id))
+        with self._change:
+            self.refresh_if_changed()
+            return str(super().get_image_uri(image_id))
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Path of a label file; "" where there is none.
@@ -86,7 +93,51 @@ class StudiesDatastore(LocalDatastore):
         """
         checked_name(label_id, "image id")
         checked_name(label_tag, "label tag")
-        return str(super().get_label_uri(label_id, label_tag))
+        with self._change:
+            return str(super().get_label_uri(label_id, label_tag))
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """What is known of an image; {} where there is none."""
+        with self._change:
+            return dict(super().get_image_info(image_id))
+
+    def update_image_info(self, image_id: str, info: dict[str, Any]) -> None:
+        """Add to what is known of an image.
+
+        Raises:
+            ImageNotFoundException: there is none.
+        """
+        with self._change:
+            super().update_image_info(image_id, info)
+
+    def get_label_info(self, label_id: str, label_tag: str) -> dict[str, Any]:
+        """What is known of a label; {} where there is none."""
+        with self._change:
+            return dict(super().get_label_info(label_id, label_tag))
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label.
+
+        Raises:
+            LabelNotFoundException: there is none.
+        """
+        with self._change:
+            super().update_label_info(label_id, label_tag, info)
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label's file and what is known of it."""
+        with self._change:
+            super().remove_label(label_id, label_tag)
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Images and their final labels, as files."""
+        with self._change:
+            return list(super().datalist(full_path))
+
+    def status(self) -> dict[str, Any]:
+        """How many images and labels there are."""
+        with self._change:
+            return dict(super().status())
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
         """Copy an image into the folder; label information of an image of that id stays.
@@ -116,9 +167,12 @@ class StudiesDatastore(LocalDatastore):
             return str(super().save_label(image_id, label_filename, label_tag, label_info))
 
     def json(self) -> dict[str, Any]:
-        """The whole index, images that are absent left out."""
-        self.refresh_if_changed()
-        return dict(super().json())
+        """The whole index without images that are absent, or whose name is no UTF-8 and so no JSON."""
+        with self._change:
+            self.refresh_if_changed()
+            told = dict(super().json())
+        told["objects"] = {image: entry for image, entry in told["objects"].items() if writable(image) == image}
+        return told
 
     def refresh(self) -> None:
         """Bring the index in line with the folder."""

@@ -34,6 +34,18 @@ class ReviewsDamaged(AnomaLabelError):
         )
 
 
+class ReviewsUnreadable(AnomaLabelError):
+    """A file of review events is there and the disk, or its rights, keep the server from reading it.
+
+    Args:
+        path: of the file.
+        reason: of the system.
+    """
+
+    def __init__(self, path: Path, reason: str | None) -> None:
+        super().__init__(f"{shown(path)} cannot be read: {reason}.", "Give the server's user the right to read it.")
+
+
 def shown(path: Path) -> str:
     """A file of events for messages: its place below the server's own folder, which clients need not know."""
     return f"{path.parent.name}/{path.name}"

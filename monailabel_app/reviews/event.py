@@ -7,8 +7,10 @@ from datetime import datetime, timezone
 from typing import Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic_core import PydanticSerializationError
 
 from anomalabel.config import describe_validation
+from anomalabel.errors import ConfigError
 from anomalabel.finding import ModelIdentity, PromptTexts
 
 FindingAction = Literal["accepted", "rejected", "edited", "added", "reopened", "withdrawn"]
@@ -37,6 +39,9 @@ State = dict[str, JsonValue]
 """A finding as it was or became: a row of `findings` of the schema `anomalabel.findings/1`, or what a client drew."""
 
 SHA256 = "^[0-9a-f]{64}$"
+
+NO_JSON = "The event holds what a line of JSON cannot keep."
+PLAIN_VALUES = "Send finite numbers and whole UTF-8 texts, and lists and objects at most a hundred deep."
 
 
 class Segmentation(BaseModel):
@@ -128,14 +133,32 @@ class ReviewEvent(Review):
         return self.acted_utc or self.utc
 
     def to_line(self) -> bytes:
-        """The event as one line of JSON, line end included."""
-        return self.model_dump_json().encode() + b"\n"
+        """The event as one line of JSON, line end included; read again, it is this event.
+
+        Raises:
+            ConfigError: it holds what would be lost or could not be read again, which would damage its chain.
+        """
+        try:
+            line = self.model_dump_json().encode()
+            kept = ReviewEvent.model_validate_json(line) == self
+        except (PydanticSerializationError, ValidationError):
+            kept = False
+        if not kept:
+            raise ConfigError(NO_JSON, PLAIN_VALUES)
+        return line + b"\n"
 
 
 def event_of(review: Review, image: str, previous_sha256: str | None) -> ReviewEvent:
-    """A review with its place in the chain of `image`."""
+    """A review with its place in the chain of `image`.
+
+    Raises:
+        ConfigError: its states hold a number that is not finite.
+    """
     now = datetime.now(timezone.utc)
-    return ReviewEvent(**review.model_dump(), utc=now, image=image, previous_sha256=previous_sha256)
+    try:
+        return ReviewEvent(**review.model_dump(), utc=now, image=image, previous_sha256=previous_sha256)
+    except ValidationError as error:
+        raise ConfigError(NO_JSON, PLAIN_VALUES) from error
 
 
 def _require_segmentation(before: State | None, after: State | None) -> None:

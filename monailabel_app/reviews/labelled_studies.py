@@ -51,7 +51,7 @@ class LabelledStudies(StudiesDatastore):
 
         Args:
             image_id: of an image.
-            file: NRRD on the disk, on the same file system; moved.
+            file: NRRD on the disk, in a temporary folder on the same file system; moved.
             info: what is told of it.
 
         Returns:
@@ -67,18 +67,46 @@ class LabelledStudies(StudiesDatastore):
             entry = self._entry(image_id)
             if entry is None or self.has_foreign_label(image_id):
                 return False
-            before = entry.labels.get(TAG)
+            before, target, aside = entry.labels.get(TAG), self.copies_folder / name, file.with_name(f"old-{name}")
             told = {**info, "source": OWN_SOURCE, "ts": int(time.time()), "name": name}
             entry.labels[TAG] = DataModel(info=told, ext=COPY_SUFFIX)
             try:
-                # The index first: a crash before the file is there leaves an entry that the next start drops. The
-                # other way round it would leave a file that nobody knows to be ours.
+                # The old file away, then the index: a crash before the new file is there leaves an entry that the next
+                # start drops. Otherwise it would leave new information on old voxels, or a file that nobody knows to
+                # be ours.
+                if before is not None and target.exists():
+                    target.rename(aside)
                 self._update_datastore_file()
-                file.replace(self.copies_folder / name)
+                file.replace(target)
             except (AnomaLabelError, OSError):
                 self._put_back(entry, before)
+                if aside.exists():
+                    aside.rename(target)
                 raise
         return True
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Copy somebody else's label into the folder of its tag; our copy makes room for a `final` one.
+
+        Raises:
+            ConfigError: the id or the tag is no plain name.
+        """
+        with self._change:
+            ours = label_tag == TAG and self.copy_info(image_id) is not None
+            saved = super().save_label(image_id, label_filename, label_tag, _not_ours(label_info))
+            entry = self._entry(image_id)
+            if ours and entry is not None and entry.labels[TAG].ext != COPY_SUFFIX:
+                # Left there, it would be taken for a label once theirs is removed.
+                self._label_file(image_id, TAG, COPY_SUFFIX).unlink(missing_ok=True)
+        return saved
+
+    def update_label_info(self, label_id: str, label_tag: str, info: dict[str, Any]) -> None:
+        """Add to what is known of a label, which makes no label ours.
+
+        Raises:
+            LabelNotFoundException: there is none.
+        """
+        super().update_label_info(label_id, label_tag, _not_ours(info))
 
     def remove_copy(self, image_id: str) -> bool:
         """Remove our copy; False, and nothing is done, where there is none.
@@ -97,10 +125,16 @@ class LabelledStudies(StudiesDatastore):
         return True
 
     def _entry(self, image_id: str) -> ImageLabelModel | None:
-        return self._datastore.objects.get(image_id)
+        with self._change:
+            return self._datastore.objects.get(image_id)
 
     def _put_back(self, entry: ImageLabelModel, before: DataModel | None) -> None:
         if before is None:
             entry.labels.pop(TAG, None)
         else:
             entry.labels[TAG] = before
+
+
+def _not_ours(info: dict[str, Any]) -> dict[str, Any]:
+    """Information without our mark, which a client may have read from a copy and sent back."""
+    return {key: value for key, value in (info or {}).items() if (key, value) != ("source", OWN_SOURCE)}

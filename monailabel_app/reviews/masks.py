@@ -167,13 +167,15 @@ def _suffix(mask: Path) -> str:
 
 def _check(mask: Path, image: str, grid: Grid) -> None:
     try:
-        label_map = read_label_map(mask)
+        # By its header first: what does not fit is not unpacked.
+        told = read_grid(mask)
+        if grid.holds(told):
+            told = read_label_map(mask).grid
     except ImageReadError as error:
         raise ImageReadError(error.cause.replace(str(mask), "The mask"), error.remedy) from error
-    if not grid.holds(label_map.grid):
+    if not grid.holds(told):
         raise ImageReadError(
-            f"The mask ({_size(label_map.grid)}) does not lie on the grid of the image '{shortened(image)}' "
-            f"({_size(grid)}).",
+            f"The mask ({_size(told)}) does not lie on the grid of the image '{shortened(image)}' ({_size(grid)}).",
             "Export the segmentation with the image as its reference geometry.",
         )
 

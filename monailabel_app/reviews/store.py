@@ -11,7 +11,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from anomalabel.errors import ConfigError, OutputError
-from monailabel_app.reviews.chain import ReviewChain, parse_chain, shown
+from monailabel_app.reviews.chain import ReviewChain, ReviewsUnreadable, parse_chain, shown
 from monailabel_app.reviews.event import Review, ReviewEvent, Verdict, event_of
 from monailabel_app.reviews.outcome import CaseOutcome
 from monailabel_app.safety.names import checked_name
@@ -19,7 +19,8 @@ from monailabel_app.safety.names import checked_name
 SUFFIX = ".jsonl"
 LOCK_NAME = ".lock"
 MAXIMUM_LINE_BYTES = 256 * 1024
-
+FOLDERS_MADE = 3
+"""`reviews`, the folder that is ours, and the studies that hold it."""
 
 FileState = tuple[int, int, int, int]
 """Times of change of content and of the entry in ns, size and inode: another state is other content."""
@@ -42,8 +43,10 @@ class ReviewStore:
         unfinished is moved to a file beside it, `IMAGE.jsonl.torn-1`, before the next event is written.
 
         Raises:
-            ConfigError: the image's name is no plain name, the event is too long, or its id is another event's.
+            ConfigError: the image's name is no plain name, the event is too long or no JSON, or its id is another
+                event's.
             ReviewsDamaged: the chain so far is broken.
+            ReviewsUnreadable: it cannot be read.
             OutputError: it cannot be written; the file is as it was.
         """
         path = self._path(image)
@@ -51,7 +54,10 @@ class ReviewStore:
             chain = self._read(path, image)
             for known in chain.events:
                 if known.event_id == review.event_id:
-                    return _the_same(known, review)
+                    same = _the_same(known, review)
+                    # What wrote it may have ended before it was synced.
+                    _sync(path)
+                    return same
             event = event_of(review, image, chain.last_sha256)
             line = event.to_line()
             if len(line) > MAXIMUM_LINE_BYTES:
@@ -69,6 +75,7 @@ class ReviewStore:
         Raises:
             ConfigError: the image's name is no plain name.
             ReviewsDamaged: the chain is broken.
+            ReviewsUnreadable: it cannot be read.
         """
         path = self._path(image)
         if not path.exists():
@@ -101,7 +108,8 @@ class ReviewStore:
             return {
                 entry.name.removesuffix(SUFFIX): _file_state(entry.stat())
                 for entry in entries
-                if entry.name.endswith(SUFFIX)
+                # Other systems leave hidden files beside ours (._head.jsonl); no image has such a name.
+                if entry.name.endswith(SUFFIX) and not entry.name.startswith(".")
             }
 
     def _outcomes(self) -> dict[str, CaseOutcome]:
@@ -114,9 +122,7 @@ class ReviewStore:
         try:
             content = path.read_bytes() if path.exists() else b""
         except OSError as error:
-            raise ConfigError(
-                f"{shown(path)} cannot be read: {error.strerror}.", "Give the server's user the right to read it."
-            ) from error
+            raise ReviewsUnreadable(path, error.strerror) from error
         return parse_chain(content, image, path)
 
     @contextmanager
@@ -157,7 +163,14 @@ def _append(path: Path, line: bytes) -> None:
             file.truncate(before)
             raise
     if is_new:
-        sync_folder(path.parent)
+        # With the folders that may have been made for it, up to the studies.
+        for folder in path.parents[:FOLDERS_MADE]:
+            sync_folder(folder)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _set_aside(path: Path, torn: bytes) -> None:

@@ -12,13 +12,24 @@ from monailabel.interfaces.exception import MONAILabelException
 
 from anomalabel.errors import AnomaLabelError, Cancelled, OutputError
 from monailabel_app.background.work import WorkRunning
-from monailabel_app.reviews.chain import ReviewsDamaged
+from monailabel_app.reviews.chain import ReviewsDamaged, ReviewsUnreadable
+from monailabel_app.safety.names import shortened
 
 logger = logging.getLogger(__name__)
 
 
-STATUS: dict[type[AnomaLabelError], int] = {Cancelled: 409, WorkRunning: 409, OutputError: 507, ReviewsDamaged: 500}
+STATUS: dict[type[AnomaLabelError], int] = {
+    Cancelled: 409,
+    WorkRunning: 409,
+    OutputError: 507,
+    ReviewsDamaged: 500,
+    ReviewsUnreadable: 500,
+}
 """Errors that are not the request's fault; a client may send the same again later, and a queue of reviews does."""
+
+
+COMPLAINTS_SHOWN = 8
+"""Of a request that is not valid: a list of thousands has thousands of them."""
 
 
 def install_error_handlers(app: FastAPI) -> None:
@@ -36,7 +47,12 @@ async def _input_error(request: Request, error: Exception) -> JSONResponse:
 
 async def _invalid_request(request: Request, error: Exception) -> JSONResponse:
     complaints = error.errors() if isinstance(error, RequestValidationError) else ()
-    parts = [f"{'.'.join(str(step) for step in item['loc'])}: {item['msg']}" for item in complaints]
+    parts = [
+        f"{shortened('.'.join(str(step) for step in item['loc']))}: {item['msg']}"
+        for item in complaints[:COMPLAINTS_SHOWN]
+    ]
+    if len(complaints) > COMPLAINTS_SHOWN:
+        parts.append(f"and {len(complaints) - COMPLAINTS_SHOWN} more")
     return JSONResponse({"detail": f"The request is not valid: {'; '.join(parts)}. Correct it."}, 422)
 
 

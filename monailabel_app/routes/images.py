@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from monailabel_app.safety.uploads import image_suffix, save_upload
 from monailabel_app.state import State
 
 router = APIRouter(tags=["Datastore"], dependencies=[Depends(refuse_unsafe_names)])
+
+
+_adding = threading.Lock()
+"""Two uploads under one id: the second one is refused."""
 
 
 @router.get("/datastore/image")
@@ -51,8 +56,9 @@ def upload(state: State, file: UploadFile, image: str = "") -> dict[str, Any]:
         raise ImageReadError(f"'{name}' is no image file.", "Send NIfTI, NRRD, DICOM, PNG, JPEG or TIFF.")
     image_id = checked_name(image or name[: -len(suffix)], "image id")
     datastore = state.app.datastore()
-    if image_id in datastore.list_images():
-        raise HTTPException(409, f"There is an image '{image_id}' already. Choose another id.")
     with state.request_folder() as folder:
         path = save_upload(file.file, name, folder, state.settings.maximum_upload_bytes)
-        return {"image": datastore.add_image(image_id, str(path), {})}
+        with _adding:
+            if image_id in datastore.list_images():
+                raise HTTPException(409, f"There is an image '{image_id}' already. Choose another id.")
+            return {"image": datastore.add_image(image_id, str(path), {})}

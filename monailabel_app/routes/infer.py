@@ -80,7 +80,7 @@ async def infer(
             await anyio.to_thread.run_sync(state.app.scores.note, image, task_name, score)
         heatmap = await anyio.to_thread.run_sync(result.heatmap.read_bytes)
         maps = {part: await anyio.to_thread.run_sync(path.read_bytes) for part, path in result.maps.items()}
-    return reply(result.report, heatmap, maps, name, output)
+    return await anyio.to_thread.run_sync(reply, result.report, heatmap, maps, name, output)
 
 
 def locate(state: ServerState, folder: Path, image: str, session_id: str, file: UploadFile | None) -> tuple[Path, str]:

@@ -11,6 +11,11 @@ size-limited, off the event loop, and they unpack nothing on request.
 
 from __future__ import annotations
 
+import asyncio
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 from fastapi import APIRouter, Depends
 from fastapi.routing import APIRoute
 
@@ -46,5 +51,25 @@ def kept_routes() -> APIRouter:
             continue
         methods = [method for method in sorted(route.methods or ()) if (method, route.path) in KEPT]
         if methods:
-            router.add_api_route(route.path, route.endpoint, methods=methods, tags=route.tags, summary=route.summary)
+            router.add_api_route(
+                route.path, off_the_loop(route.endpoint), methods=methods, tags=route.tags, summary=route.summary
+            )
     return router
+
+
+def off_the_loop(endpoint: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler that FastAPI runs in a thread.
+
+    MONAI Label's are coroutines that wait for nothing: on the event loop a label that is stored, or a worklist that is
+    put in order, would keep everybody else waiting.
+    """
+    if not inspect.iscoroutinefunction(endpoint):
+        return endpoint
+
+    def in_a_thread(*args: Any, **values: Any) -> Any:
+        return asyncio.run(endpoint(*args, **values))
+
+    in_a_thread.__name__, in_a_thread.__doc__ = endpoint.__name__, endpoint.__doc__
+    # `functools.wraps` would show FastAPI the coroutine inside.
+    vars(in_a_thread)["__signature__"] = inspect.signature(endpoint)
+    return in_a_thread

@@ -6,7 +6,7 @@ import re
 
 from fastapi import Request
 
-from anomalabel.errors import ConfigError
+from anomalabel.errors import ConfigError, writable
 
 NAMED_PARAMETERS = {
     "image": "image id",
@@ -17,6 +17,8 @@ NAMED_PARAMETERS = {
     "request_id": "request id",
 }
 MAXIMUM_LENGTH = 200
+MAXIMUM_BYTES = 230
+"""Of the name in UTF-8: file systems take 255, and ours add a suffix."""
 WHERE_NAMES_ARE = "Use a name from GET /datastore/?output=all."
 RESERVED = frozenset({".", "..", "labels", "anomalabel", "datastore_v2.json", ".lock"})
 _FORBIDDEN = re.compile(r"[/\\:\x00-\x1f\x7f]")
@@ -36,7 +38,7 @@ def checked_name(value: str, what: str, remedy: str = WHERE_NAMES_ARE) -> str:
     Raises:
         ConfigError: empty, too long, hidden, reserved, or with a separator, drive or control character.
     """
-    if not value or len(value) > MAXIMUM_LENGTH or value.startswith(".") or value in RESERVED:
+    if not value or _too_long(value) or value.startswith(".") or value in RESERVED:
         raise ConfigError(f"'{shortened(value)}' is no {what}.", remedy)
     if _FORBIDDEN.search(value):
         raise ConfigError(
@@ -44,6 +46,18 @@ def checked_name(value: str, what: str, remedy: str = WHERE_NAMES_ARE) -> str:
             "Use the plain name, without folders.",
         )
     return value
+
+
+def is_plain_name(value: str) -> bool:
+    """Whether `checked_name` lets it pass and it is text: what a file is called that a client can ask for."""
+    try:
+        return checked_name(value, "name") == writable(value)
+    except ConfigError:
+        return False
+
+
+def _too_long(value: str) -> bool:
+    return len(value) > MAXIMUM_LENGTH or len(value.encode("utf-8", "surrogatepass")) > MAXIMUM_BYTES
 
 
 def shortened(value: str) -> str:

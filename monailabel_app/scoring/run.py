@@ -15,7 +15,7 @@ from monailabel_app.background.work import Watch, reason_of
 from monailabel_app.infer_request import InferRequest
 from monailabel_app.infers.detection_task import DetectionTask
 from monailabel_app.jobs import Job
-from monailabel_app.safety.names import shortened
+from monailabel_app.safety.names import is_plain_name, shortened
 from monailabel_app.scoring.store import ScoreStore, StudyScore
 
 STAGE = "scoring"
@@ -74,7 +74,7 @@ def prepare_scoring(
     choice = parse_settings(ScoringChoice, {key: values[key] for key in ("images",) if key in values}, "The request")
     asked = {key: value for key, value in values.items() if key != "images"}
     detection = task.parse(asked).model_copy(update={"uncertainty": False, "extra_maps": ()})
-    there = sorted(studies.list_images())
+    there = sorted(image for image in studies.list_images() if is_plain_name(image))
     if isinstance(choice.images, tuple):
         there = _listed(choice.images, there)
     elif choice.images == "unscored":

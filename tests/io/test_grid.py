@@ -120,3 +120,9 @@ def test_where_no_spacing_is_known_the_number_of_voxels_decides() -> None:
 def test_corners_are_the_centres_of_the_outermost_voxels() -> None:
     corners = Grid((2, 1, 3), np.diag([1.0, 2.0, 3.0, 1.0])).corners_ras
     assert sorted(set(map(tuple, corners.tolist()))) == [(0, 0, 0), (0, 0, 3), (2, 0, 0), (2, 0, 3)]
+
+
+def test_a_header_that_ends_early_is_an_image_that_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "a.nrrd").write_bytes(b"NRRD0004\ntype: uint8\n")
+    with pytest.raises(ImageReadError, match="truncated or corrupt"):
+        read_grid(tmp_path / "a.nrrd")

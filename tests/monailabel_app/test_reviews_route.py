@@ -209,3 +209,36 @@ def test_a_full_disk_is_not_the_requests_fault(client: TestClient, monkeypatch: 
     monkeypatch.undo()
     assert client.post("/reviews/head", json=REVIEW).status_code == 200
     assert len(client.get("/reviews/head").json()["events"]) == 1
+
+
+@pytest.mark.parametrize("value", ["NaN", "1e999", '"\\ud800"', "[" * 250 + "]" * 250])
+def test_an_event_that_cannot_be_kept_is_422_and_the_next_one_is_taken(client: TestClient, value: str) -> None:
+    body = f'{{"reviewer": "A", "action": "added", "finding_id": "f", "after": {{"score": {value}}}}}'
+    refused = client.post("/reviews/head", content=body, headers={"Content-Type": "application/json"})
+    assert refused.status_code == 422
+    assert "finite numbers" in refused.json()["detail"]
+    assert client.post("/reviews/head", json=REVIEW).status_code == 200
+    assert len(client.get("/reviews/head").json()["events"]) == 1
+
+
+def test_a_file_that_cannot_be_read_is_the_servers_fault(client: TestClient, studies: Path) -> None:
+    (studies / "anomalabel" / "reviews" / "head.jsonl").mkdir(parents=True)
+    refused = client.post("/reviews/head", json=REVIEW)
+    assert refused.status_code == 500
+    assert "reviews/head.jsonl cannot be read" in refused.json()["detail"]
+
+
+def test_a_request_with_many_faults_names_the_first_few(client: TestClient) -> None:
+    refused = client.post("/reviews/head", json={**REVIEW, **{f"{number:0200d}": 1 for number in range(1000)}})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].count("Extra inputs") == 8
+    assert "and 992 more" in refused.json()["detail"]
+    assert len(refused.content) < 2000
+
+
+def test_a_body_that_is_no_upload_is_small(client: TestClient) -> None:
+    big = b'{"client": "' + b"x" * 9 * 1024**2 + b'"}'
+    for content in (big, iter([big])):
+        refused = client.post("/reviews/head", content=content, headers={"Content-Type": "application/json"})
+        assert refused.status_code == 413
+        assert "larger than 8388608 bytes" in refused.json()["detail"]

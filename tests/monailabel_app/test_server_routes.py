@@ -1,6 +1,8 @@
 """Everything the server offers beside inference, and what it does not."""
 
 import io
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,9 @@ from pydicom.data import get_testdata_file
 from anomalabel.config import shipped_config_names
 from anomalabel.errors import ConfigError, ModelError
 from anomalabel.io.read import read_volume
+from monailabel_app.datastore.studies import StudiesDatastore
 from monailabel_app.settings import ServerSettings
+from monailabel_app.strategies.next_case import NextCase
 
 
 def until_changed(client: TestClient, before: str) -> Any:
@@ -183,3 +187,40 @@ def test_a_named_origin_may_read_without_credentials(start: Any) -> None:
 def test_settings_that_cannot_work_are_refused(tmp_path: Path, setting: str, value: object) -> None:
     with pytest.raises(ConfigError):
         ServerSettings(**{"studies": tmp_path, setting: value})
+
+
+def test_routes_of_monailabel_do_not_keep_others_waiting(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads = []
+    real = NextCase.__call__
+
+    def noticed(self: NextCase, *values: Any) -> Any:
+        threads.append(threading.current_thread().name)
+        return real(self, *values)
+
+    monkeypatch.setattr(NextCase, "__call__", noticed)
+    assert client.post("/activelearning/first", json={}).json()["id"] == "head"
+    assert [name.startswith("AnyIO worker") for name in threads] == [True]
+
+
+def test_of_two_uploads_under_one_id_one_is_kept(
+    client: TestClient, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = (studies / "head.nii.gz").read_bytes()
+    real = StudiesDatastore.add_image
+
+    def slow(self: StudiesDatastore, *values: Any) -> str:
+        time.sleep(0.1)
+        return real(self, *values)
+
+    monkeypatch.setattr(StudiesDatastore, "add_image", slow)
+    answers = []
+
+    def send() -> None:
+        answers.append(client.put("/datastore/image?image=new", files={"file": ("x.nii.gz", content)}).status_code)
+
+    senders = [threading.Thread(target=send) for _ in range(2)]
+    for sender in senders:
+        sender.start()
+    for sender in senders:
+        sender.join()
+    assert sorted(answers) == [200, 409]

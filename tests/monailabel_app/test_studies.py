@@ -1,7 +1,10 @@
 """The studies folder: what is an image in it, and that nothing known about one gets lost."""
 
 import json
+import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pydicom
 import pytest
@@ -127,3 +130,33 @@ def test_names_that_leave_the_folder_are_refused_everywhere(studies: Path, tmp_p
         with pytest.raises(ConfigError):
             call()
     assert sorted(entry.name for entry in tmp_path.iterdir()) == ["copy.nii.gz", "studies"]
+
+
+def test_an_image_never_seems_gone_while_another_thread_looks_at_the_folder_again(
+    studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Slow(dict[str, Any]):
+        """The index, which lets other threads run whenever it is empty."""
+
+        def clear(self) -> None:
+            super().clear()
+            emptied.set()
+            time.sleep(0.1)
+
+    store, emptied, others = StudiesDatastore(studies), threading.Event(), []
+    store._datastore.objects = Slow(store._datastore.objects)
+
+    def another_looks() -> None:
+        emptied.clear()
+        others.append(threading.Thread(target=store.refresh))
+        others[-1].start()
+        emptied.wait(0.2)
+
+    another_looks()
+    store.update_image_info("head", {"seen": True})
+    monkeypatch.setattr(store, "refresh_if_changed", another_looks)
+    assert store.list_images() == ["head"]
+    assert store.get_image_uri("head") == str(studies / "head.nii.gz")
+    for other in others:
+        other.join()
+    assert store.get_image_info("head")["seen"] is True

@@ -1,10 +1,11 @@
 """`/worklist` over HTTP, and its orders as MONAI Label's strategies."""
 
+import os
 from pathlib import Path
 
 import pytest
 from fastapi.testclient import TestClient
-from server_talk import review
+from server_talk import review, wait_for
 
 from monailabel_app.worklist.orders import ORDERS
 
@@ -98,3 +99,16 @@ def test_stock_clients_get_the_next_unreviewed_case(client: TestClient, normals:
     for image in ("head", "n0", "n1", "n3"):
         review(client, image, "normal")
     assert client.post("/activelearning/random", json={}).json() == {}
+
+
+def test_one_file_with_a_strange_name_keeps_nobody_from_the_others(client: TestClient, studies: Path) -> None:
+    for name in (b"a:b.nii.gz", b"labels.nii.gz", b"no\xfftext.nii.gz"):
+        (Path(os.fsdecode(os.fsencode(studies) + b"/" + name))).write_bytes((studies / "head.nii.gz").read_bytes())
+    cases = {case["image"]: case["problem"] for case in client.get("/worklist").json()["cases"]}
+    assert sorted(cases) == ["a:b", "head", "labels", "no\\udcfftext"]
+    assert [image for image, problem in cases.items() if not problem] == ["head"]
+    assert client.post("/activelearning/first", json={}).json()["id"] == "head"
+    assert "head" in client.get("/datastore/?output=all").json()["objects"]
+    assert client.post("/scoring/clap_attention", json={}).status_code == 200
+    wait_for(lambda: client.get("/scoring/").json()["status"] == "DONE")
+    assert client.get("/scoring/").json()["report"]["scored"] == 1

@@ -80,8 +80,8 @@ def read_grid(path: Path) -> Grid:
 def _nrrd_grid(path: Path) -> Grid:
     with path.open("rb") as stream, parsing(path):
         header = nrrd.read_header(stream)
-    spatial = nrrd_reader._spatial_axes(header, path)
     with parsing(path):
+        spatial = nrrd_reader._spatial_axes(header, path)
         affine, spacing_known = nrrd_reader._affine(header, spatial)
         x, y, z = (*(int(header["sizes"][axis]) for axis in spatial), 1)[:3]
     return Grid((z, y, x), affine, spacing_known)

@@ -221,3 +221,53 @@ def test_a_damaged_chain_leaves_its_label_as_it_was(place: Place) -> None:
     file.write_bytes(b"{}\n")
     place.copies.repair().result(20)
     assert completed(place) == 1
+
+
+def test_a_crash_while_a_label_is_replaced_leaves_no_old_voxels_under_new_information(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        """The process ends here."""
+
+    def killed(self: Path, target: Path) -> None:
+        if Path(target).name == "head.nrrd" and Path(target).parent.name == "final":
+            raise Killed
+        Path.rename(self, target)
+
+    place.say("case_normal")
+    place.copies.bring_in_line("head")
+    place.say("added", finding_id="f1", after=BOX)
+    place.say("case_abnormal")
+    with monkeypatch.context() as crash:
+        crash.setattr(Path, "replace", killed)
+        with pytest.raises(Killed):
+            place.copies.bring_in_line("head")
+    restarted = Place(place.folder)
+    restarted.copies.repair().result(20)
+    restarted.copies.close()
+    assert restarted.studies.get_label_info("head", "final")["verdict"] == "abnormal"
+    assert restarted.label().sum() == 2 * 4 * 3
+
+
+def test_our_label_file_goes_when_a_stock_client_stores_one_of_another_format(place: Place, tmp_path: Path) -> None:
+    place.say("case_normal")
+    place.copies.bring_in_line("head")
+    theirs = tmp_path / "theirs.nii.gz"
+    theirs.write_bytes(b"their voxels")
+    place.studies.save_label("head", str(theirs), "final", {})
+    assert [path.name for path in (place.folder / "labels" / "final").iterdir()] == ["head.nii.gz"]
+    place.studies.remove_label("head", "final")
+    assert completed(place) == 0
+
+
+def test_a_client_that_sends_our_information_back_does_not_make_its_label_ours(place: Place, tmp_path: Path) -> None:
+    place.say("case_normal")
+    place.copies.bring_in_line("head")
+    info = dict(place.studies.get_label_info("head", "final"))
+    theirs = tmp_path / "theirs.nrrd"
+    theirs.write_bytes(b"their voxels")
+    place.studies.save_label("head", str(theirs), "final", info)
+    place.studies.update_label_info("head", "final", info)
+    place.say("case_reopened")
+    place.copies.bring_in_line("head")
+    assert (place.folder / "labels" / "final" / "head.nrrd").read_bytes() == b"their voxels"

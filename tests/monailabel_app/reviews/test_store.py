@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from anomalabel.errors import ConfigError, OutputError
-from monailabel_app.reviews.chain import ReviewsDamaged, parse_chain
+from monailabel_app.reviews.chain import ReviewsDamaged, ReviewsUnreadable, parse_chain
 from monailabel_app.reviews.event import Review, ReviewEvent, event_of
 from monailabel_app.reviews.store import MAXIMUM_LINE_BYTES, ReviewStore
 
@@ -263,7 +263,55 @@ def test_an_event_is_synced_before_it_is_told(store: ReviewStore, monkeypatch: p
 
     monkeypatch.setattr(os, "fsync", remember)
     store.add("head", case("normal"))
-    assert [Path(path).name for path in synced] == ["head.jsonl", "reviews"]
+    folders = (store._folder, *store._folder.parents[:2])
+    assert synced == [str(store._folder / "head.jsonl"), *(str(folder) for folder in folders)]
+
+
+def test_a_retried_event_is_synced_too_since_its_first_try_may_not_have_come_so_far(
+    store: ReviewStore, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    event = case("normal")
+    store.add("head", event)
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda found: synced.append(str(Path(f"/proc/self/fd/{found}").readlink())))
+    store.add("head", event)
+    assert synced == [str(file)]
+
+
+def nested(levels: int) -> object:
+    value: object = 0
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+@pytest.mark.parametrize("value", ["\ud800", {"\ud800": 1}, nested(250)])
+def test_what_json_cannot_keep_is_refused_and_damages_no_chain(store: ReviewStore, file: Path, value: object) -> None:
+    store.add("head", case("normal"))
+    before = file.read_bytes()
+    with pytest.raises(ConfigError, match="cannot keep"):
+        store.add("head", accepted(before={"value": value}))
+    assert file.read_bytes() == before
+
+
+def test_what_json_just_keeps_is_kept(store: ReviewStore) -> None:
+    state = {"deep": nested(100), "numbers": [-0.0, 5e-324, 1.7976931348623157e308, 2**70], "text": "\x00\u2028"}
+    event = accepted(before=state)
+    assert store.add("head", event) == store.add("head", event) == store.chain("head").events[0]
+    assert store.chain("head").events[0].before == state
+
+
+def test_hidden_files_of_other_systems_are_no_chains(store: ReviewStore) -> None:
+    store.add("head", case("normal"))
+    (store._folder / "._head.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    assert set(store.files()) == {"head"}
+    assert store.case_verdicts() == {"head": "normal"}
+
+
+def test_a_file_that_cannot_be_read_is_not_the_events_fault(store: ReviewStore, file: Path) -> None:
+    file.mkdir(parents=True)
+    with pytest.raises(ReviewsUnreadable, match=r"reviews/head\.jsonl cannot be read: Is a directory"):
+        store.add("head", case("normal"))
 
 
 @pytest.mark.parametrize("name", ["../head", "/etc/passwd", "..", "a/b", ""])

@@ -9,7 +9,7 @@ import pytest
 from monailabel_app.reviews.event import Review
 from monailabel_app.reviews.standings import Standings
 from monailabel_app.reviews.store import ReviewStore
-from monailabel_app.scoring.store import StudyScore
+from monailabel_app.scoring.store import ScoreStore, StudyScore
 from monailabel_app.strategies.next_case import NextCase
 from monailabel_app.worklist.leases import Leases
 from monailabel_app.worklist.worklist import Worklist
@@ -99,6 +99,17 @@ def test_a_name_that_is_no_text_does_not_break_the_list(worklist: Worklist) -> N
     assert "no UTF-8" in listing.cases[0].problem
     assert listing.model_dump_json()
     assert {bad.image, good.image} == {"a\\udcff", "b"}
+
+
+@pytest.mark.parametrize("name", ["a:b", "a\\b", "a\nb", "labels", "x" * 240])
+def test_a_file_that_no_client_can_ask_for_is_told_and_does_not_break_the_list(
+    store: ReviewStore, leases: Leases, tmp_path: Path, name: str
+) -> None:
+    worklist = Worklist(Standings(store), leases, ScoreStore(tmp_path / "scores"))
+    problems = {case.image: case.problem for case in worklist.listing([name, "n1"], "most_anomalous").cases}
+    assert problems["n1"] == ""
+    assert "Rename it on the server" in problems[name]
+    assert [case.image for case in worklist.waiting([name, "n1"], "first")] == ["n1"]
 
 
 def test_stock_clients_are_served_what_is_left(worklist: Worklist, store: ReviewStore, leases: Leases) -> None:
