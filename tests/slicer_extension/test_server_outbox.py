@@ -141,8 +141,9 @@ def installed(server: SmallServer) -> KeepingServer:
     return keeping
 
 
-def acts(count: int, reviewer: str = "anna") -> list[Entry]:
-    return [Entry(Act(str(uuid.uuid4()), f"case {number}", reviewer)) for number in range(count)]
+def acts(count: int, reviewer: str = "anna", image: str = "") -> list[Entry]:
+    """One act on each of several images, or all on one."""
+    return [Entry(Act(str(uuid.uuid4()), image or f"case {number}", reviewer)) for number in range(count)]
 
 
 def ids(entries: list[Entry]) -> list[str]:
@@ -205,7 +206,7 @@ def test_a_mask_arrives_before_the_act_that_names_it(server, keeping, journal):
 )
 @pytest.mark.parametrize("deaf", [True, False])
 def test_an_act_waits_until_the_server_says_that_it_holds_it(server, keeping, journal, failure, kind, cause, deaf):
-    journal.entries = acts(4)
+    journal.entries = acts(4, image="case")
     sent = ids(journal.entries)
     keeping.failures, keeping.deaf = [None, failure], deaf
     with pytest.raises(kind, match=cause) as caught:
@@ -236,7 +237,7 @@ def test_a_server_that_keeps_an_act_and_says_nothing(server, keeping, journal):
 @settings(max_examples=25, deadline=None)
 def test_each_act_arrives_once_whatever_breaks(one_server, weather, count):
     server = emptied(one_server)
-    keeping, journal = installed(server), MemoryJournal(server.url, acts(count))
+    keeping, journal = installed(server), MemoryJournal(server.url, acts(count, image="case"))
     sent = ids(journal.entries)
     replies = {"lose answer": Reply(hang_up=True), "lose request": Reply(hang_up=True), "fail": Reply(b"", 500)}
     for each in weather:
@@ -298,6 +299,26 @@ def test_acts_of_a_reader_who_went_home_hold_nobody_up(server, keeping, journal)
         send(server, journal)
     assert kept(keeping) == ids(annas)
     assert journal.entries == bobs
+
+
+def test_an_image_whose_record_is_damaged_holds_no_other_up(server, keeping, journal):
+    bad, good = acts(2, image="damaged"), acts(2, image="fine")
+    journal.entries = [bad[0], good[0], bad[1], good[1]]
+    keeping.failures, keeping.deaf = [words("damaged.jsonl, line 2: it does not follow.", 500)], True
+    with pytest.raises(ServerFailedError, match="line 2"):
+        send(server, journal)
+    assert kept(keeping) == ids(good)
+    assert journal.entries == bad
+    assert send(server, journal) == Sent(2, 0, 0)
+
+
+def test_a_server_that_fails_over_everything_is_left_alone(server, keeping, journal):
+    journal.entries = acts(10)
+    keeping.failures, keeping.deaf = [words("No room.", 507)] * 10, True
+    with pytest.raises(ServerFailedError, match="No room"):
+        send(server, journal)
+    assert len(server.asked("POST")) == 3
+    assert len(journal.entries) == 10
 
 
 def test_cancelling_leaves_the_rest_in_the_queue(server, keeping, journal):

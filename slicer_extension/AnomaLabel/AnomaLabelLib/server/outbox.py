@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ..errors import LoginError, PanelError, RequestRefusedError
+from ..errors import LoginError, PanelError, RequestRefusedError, ServerFailedError
 from .client import Client
 from .jobs import JobContext
 from .versions import require_reviewing
+
+MOST_FAILED_IMAGES = 3
+"""A server that fails over so many images is sick itself, and is left alone for a while."""
 
 
 class QueuedEvent(Protocol):
@@ -57,6 +60,8 @@ class SendWork:
     Raises, after what has gone was acknowledged:
         LoginError: the server wants another login for the acts of a reviewer; they stay in the queue, and those of
             other reviewers, who share this computer, have gone.
+        ServerFailedError: the server failed over the acts of an image, whose record may be damaged; they stay in the
+            queue, and those of other images have gone, unless it failed over several in one go.
         PanelError: the server did not answer, is of another version, or something else answers in its place; the act
             at the front and all behind it stay in the queue.
     """
@@ -68,16 +73,22 @@ class SendWork:
         entries = self.journal.pending(self.client.address)
         count = refused = 0
         denied: dict[str, LoginError] = {}
+        failed: dict[str, ServerFailedError] = {}
         for done, entry in enumerate(entries):
             if context.cancelled.is_set():
                 break
             context.report(done, len(entries))
-            if entry.event.reviewer in denied:
+            if entry.event.reviewer in denied or entry.event.image in failed:
                 continue
             try:
                 reason = self._send(entry)
             except LoginError as error:
                 denied[entry.event.reviewer] = error
+                continue
+            except ServerFailedError as error:
+                failed[entry.event.image] = error
+                if len(failed) == MOST_FAILED_IMAGES:
+                    break
                 continue
             if reason is None:
                 self.journal.acknowledge(entry.event.event_id)
@@ -85,7 +96,7 @@ class SendWork:
             else:
                 self.journal.refuse(entry.event.event_id, reason.cause)
                 refused += 1
-        for error in denied.values():
+        for error in (*denied.values(), *failed.values()):
             raise error
         return Sent(count, refused, len(entries) - count - refused)
 
