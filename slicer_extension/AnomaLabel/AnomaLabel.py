@@ -171,6 +171,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
 
     def _on_scene_changed(self, _caller, _event):
         self.presenter.results.refresh()
+        self.presenter.correction.refresh()
 
     def _draw(self, state: PanelState):
         """Bring the panel to a state; what did not change is left alone, so that nothing flickers."""

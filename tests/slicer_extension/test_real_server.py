@@ -167,7 +167,7 @@ def test_a_case_is_reviewed_and_the_server_has_each_act(scene, running_server, p
     reader.press("review.toggle_second_reader")
     reader.press("review.undo")
     reader.wait(1)
-    assert reader.state.outbox.refused == 0, reader.presenter.refused()
+    assert reader.state.outbox.refused == 0, reader.state.outbox.reasons
     assert reader.state.outbox.pending == 0
     events = [each for each in Client(running_server.url).reviews("axial").events if each["reviewer"] == "dora"]
     actions = ["accepted", "edited", "segmented", "case_abnormal", "second_reader", "second_reader_withdrawn"]

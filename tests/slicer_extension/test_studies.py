@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import nibabel
+import nrrd
 import numpy as np
 import pytest
 import SimpleITK
@@ -11,6 +12,7 @@ from AnomaLabelLib.errors import SceneError
 from AnomaLabelLib.scene.geometry import ijk_to_ras, same_grid
 from AnomaLabelLib.scene.runs import add_run
 from AnomaLabelLib.scene.studies import find_study, load_study
+from AnomaLabelLib.scene.volume_files import is_left_handed
 from AnomaLabelLib.server.client import StudyFile
 from example_results import affine, finding, inference_result, nrrd_bytes, volume_node
 from PIL import Image
@@ -34,6 +36,48 @@ def test_a_result_fits_its_study_whatever_the_handedness(scene, tmp_path, flips)
     world = matrix @ [4, 1, 2, 1]
     i, j, k = np.linalg.solve(ijk_to_ras(study), world)[:3].round().astype(int)
     assert slicer.util.arrayFromVolume(study)[k, j, i] == values[2, 1, 4]
+
+
+@pytest.mark.parametrize("flips", [(1, 1, 1), (-1, 1, 1), (-1, -1, 1), (1, 1, -1)])
+@pytest.mark.parametrize("kind", ["sform", "qform", "big", "nrrd", "left-anterior-superior", "RAS"])
+def test_a_study_keeps_the_voxel_order_of_its_file(scene, tmp_path, flips, kind):
+    matrix = affine((10, 20, 30), (1, 2, 3), (4, 5, 6), flips)
+    values = np.arange(4 * 5 * 6, dtype=np.float32).reshape(4, 5, 6)
+    name, content = study_file(values, matrix, kind, tmp_path)
+    study = load_study(scene, SERVER, StudyFile("head", name, content))
+    np.testing.assert_allclose(ijk_to_ras(study), matrix, atol=1e-4)
+    np.testing.assert_array_equal(slicer.util.arrayFromVolume(study), values)
+
+
+def study_file(values: np.ndarray, matrix: np.ndarray, kind: str, tmp_path) -> tuple[str, bytes]:
+    """Name and content of an image whose header tells its place in one of several ways."""
+    if kind == "nrrd":
+        return "head.nrrd", nrrd_bytes(values, matrix)
+    if kind in {"left-anterior-superior", "RAS"}:
+        turn = np.diag([1.0 if kind == "RAS" else -1.0, 1.0, 1.0])
+        header = {
+            "space": kind,
+            "space directions": (turn @ matrix[:3, :3]).T,
+            "space origin": turn @ matrix[:3, 3],
+        }
+        nrrd.write(str(tmp_path / "head.nrrd"), values.T, header)
+        return "head.nrrd", (tmp_path / "head.nrrd").read_bytes()
+    made = nibabel.Nifti1Image(values.T, matrix)
+    if kind == "big":
+        made = nibabel.Nifti1Image(values.T, matrix, nibabel.Nifti1Header(endianness=">"))
+    if kind == "qform":
+        made.set_qform(matrix, 1)
+        made.set_sform(None, 0)
+    name = "head.nii" if kind == "big" else "head.nii.gz"
+    nibabel.save(made, tmp_path / name)
+    return name, (tmp_path / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"NRRD0005\n", b"\x1f\x8b no gzip", b"NRRD0005\nspace: RAS\nspace directions: (a,b,c) none\n\n"]
+)
+def test_a_header_that_tells_no_handedness_says_none(content):
+    assert not is_left_handed(content)
 
 
 def test_grids_that_only_look_alike_are_told_apart(scene):

@@ -115,12 +115,16 @@ class CasesTab:
         else:
             self._presenter.worklist.next()
 
-    def _on_order(self, place):
+    def _on_order(self, _place):
+        # Read from the box: Qt 5 has the signal with a place and with a text.
+        place = self._ui.orderCombo.property("currentIndex")
         if 0 <= place < len(self._orders):
             self._presenter.worklist.set_order(self._orders[place])
 
-    def _on_filter(self, place):
-        self._presenter.worklist.set_filter(FILTERS[place])
+    def _on_filter(self, _place):
+        place = self._ui.filterCombo.property("currentIndex")
+        if 0 <= place < len(FILTERS):
+            self._presenter.worklist.set_filter(FILTERS[place])
 
     def _on_score(self) -> None:
         chosen = self._scoring()

@@ -66,4 +66,7 @@ def plain_tip(text: str) -> str:
 def show_notice(label, notice: Notice) -> None:
     """Show what is the case and what to do about it."""
     say(label, f"{notice.cause}\n{notice.remedy}".strip())
-    label.setStyleSheet(ERROR_STYLE if notice.is_error else PLAIN_STYLE)
+    style = ERROR_STYLE if notice.is_error else PLAIN_STYLE
+    # Qt lays out anew for a style that is set again, and every act is drawn several times.
+    if label.property("styleSheet") != style:
+        label.setStyleSheet(style)

@@ -110,8 +110,9 @@ class HeatmapSection:
                 set_checked(check, False)
         self._presenter.results.show_instead(kind if checked else "")
 
-    def _on_compare(self, place):
-        self._presenter.results.compare(place)
+    def _on_compare(self, _place):
+        # Read from the box: Qt 5 has the signal with a place and with a text.
+        self._presenter.results.compare(self._ui.compareCombo.property("currentIndex"))
 
 
 def legend_picture(legend: Legend):

@@ -8,6 +8,9 @@ import qt
 from AnomaLabelLib.panel.keys import KEYS, help_card
 from AnomaLabelLib.translation import _
 
+REPEATED = frozenset({"findings.next", "findings.previous"})
+"""A key that is held down goes through the findings, but decides on none that nobody has looked at."""
+
 
 class KeyShortcuts:
     """Keys of the whole window: they act wherever the mouse is, but never while a text is typed.
@@ -20,6 +23,7 @@ class KeyShortcuts:
         self._shortcuts = []
         for binding in KEYS:
             shortcut = qt.QShortcut(qt.QKeySequence(binding.key), window)
+            shortcut.setProperty("autoRepeat", binding.command in REPEATED)
             shortcut.activated.connect(acts[binding.command])
             self._shortcuts.append(shortcut)
 
@@ -47,6 +51,9 @@ class HelpCard:
         self.dialog = qt.QDialog(parent)
         self.dialog.setWindowTitle(_("AnomaLabel keys"))
         self.dialog.setModal(False)
+        # The keys of the window beside it stay in force, and typing goes on there.
+        self.dialog.setWindowFlags(qt.Qt.Tool)
+        self.dialog.setAttribute(qt.Qt.WA_ShowWithoutActivating)
         grid = qt.QGridLayout(self.dialog)
         line = 0
         for section, keys in help_card():

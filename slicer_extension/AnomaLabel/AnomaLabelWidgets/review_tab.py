@@ -9,7 +9,7 @@ from AnomaLabelLib.panel.presenter import Presenter
 from AnomaLabelLib.panel.texts import counts_text, hidden_text, segments_text, status_text
 from AnomaLabelLib.translation import _
 
-from .drawing import fill, plain_tip, quietly, say, set_checked
+from .drawing import choose, fill, plain_tip, quietly, say, set_checked
 
 COLUMNS = ("number", "label", "score", "uncertainty", "volume", "slice", "method", "status")
 """What the columns of the table are sorted by, see `review.order`."""
@@ -75,6 +75,9 @@ class ReviewTab:
             self._draw_case(state.case, state.findings)
         if state.case.reasons != before.case.reasons:
             fill(self._ui.reasonCombo, (_("no reason"), *state.case.reasons))
+        if state.case.image != before.case.image:
+            # A reason that was picked for one case is not that of the next.
+            choose(self._ui.reasonCombo, 0)
 
     def _draw_findings(self, findings: FindingsState, before: FindingsState, decimals: int) -> None:
         table = self._ui.findingsTable

@@ -6,7 +6,9 @@ import slicer
 
 
 def open_segment_editor(segmentation) -> None:
-    """Go to the Segment Editor, with a segmentation picked."""
+    """Go to the Segment Editor, with a segmentation picked; nothing happens where it was removed meanwhile."""
+    if segmentation is None:
+        return
     slicer.util.selectModule("SegmentEditor")
     editor = slicer.modules.segmenteditor.widgetRepresentation().self().editor
     editor.setSegmentationNode(segmentation)

@@ -56,7 +56,7 @@ class ServerTab:
         for widget in (ui.testConnectionButton, ui.serverAddress):
             widget.setEnabled(not state.busy)
         if state.outbox != before.outbox:
-            say(ui.refusedLabel, refused_text(self._presenter.refused()))
+            say(ui.refusedLabel, refused_text(state.outbox.reasons))
         if state.server is not before.server:
             say(ui.versionLabel, version_text(state.server))
 

@@ -57,6 +57,29 @@ def test_a_key_acts_while_the_module_is_open_and_not_while_a_text_is_typed(at_wo
     assert [row.status for row in at_work.presenter.state.findings.rows] == ["open", "open", "open"]
 
 
+def test_the_keys_stay_in_force_beside_the_card(at_work):
+    window, table = at_work.parent, at_work.ui.findingsTable
+    at_work.enter()
+    window.show()
+    window.activateWindow()
+    QtTest.QTest.qWaitForWindowActive(window)
+    at_work.act("help.toggle")
+    card = at_work._help.dialog
+    card.activateWindow()
+    QtTest.QTest.qWaitForWindowActive(card)
+    press(card, QtCore.Qt.Key.Key_N)
+    assert at_work.presenter.state.findings.selected == at_work.presenter.state.findings.rows[0].finding.id
+    press(card, QtCore.Qt.Key.Key_Question)
+    assert not card.isVisible()
+    assert table.currentRow() == 0
+
+
+def test_a_key_that_is_held_down_decides_once(widget):
+    widget.enter()
+    repeated = {each.key().toString() for each in widget._keys._shortcuts if each.autoRepeat()}
+    assert repeated == {"N", "P"}
+
+
 def test_every_button_with_a_key_names_it(widget):
     ui = widget.ui
     named = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import numpy as np
@@ -11,7 +12,7 @@ from AnomaLabelLib.scene.nodes import nodes_of_class
 from AnomaLabelLib.scene.runs import find_runs
 from AnomaLabelLib.scene.studies import find_study
 from example_results import nrrd_bytes, report
-from panel_examples import MATRIX, disk_full, entries, lines, open_case, settle, sign_in, values
+from panel_examples import MATRIX, WARM, disk_full, entries, lines, open_case, settle, sign_in, values
 from reviewing_server import score
 from small_server import result_reply
 
@@ -164,6 +165,28 @@ def test_what_another_reader_said_uncovers_nothing(first, cases):
     open_case(first, "b")
     assert first.presenter.state.case.hidden
     assert first.ui.findingsTable.rowCount() == 0
+
+
+def test_verdict_and_segments_of_another_reader_wait_too(first, cases, scene):
+    mask = nrrd_bytes((values() > 0.4).astype(np.uint8), MATRIX)
+    digest = hashlib.sha256(mask).hexdigest()
+    cases.masks[digest] = mask
+    after = {"mask_sha256": digest, "finding_ids": [WARM], "segments": ["anomaly"]}
+    cases.events["b"] = [
+        {**said, "event_id": f"00000000-0000-4000-8000-00000000000{number}", "image": "b", "reviewer": "bob"}
+        for number, said in enumerate(({"action": "case_abnormal"}, {"action": "segmented", "after": after}))
+    ]
+    open_case(first, "b")
+    (segmentation,) = nodes_of_class(scene, "vtkMRMLSegmentationNode")
+    assert not segmentation.GetDisplayNode().GetVisibility()
+    assert first.presenter.state.case.verdict == ""
+    assert "abnormal" not in first.ui.verdictLabel.text() + first.ui.caseLabel.text()
+    assert first.ui.segmentsLabel.text() == ""
+    first.act("review.case_normal")
+    assert segmentation.GetDisplayNode().GetVisibility()
+    assert first.presenter.state.case.verdict == "abnormal"
+    assert first.ui.verdictLabel.text().startswith("Verdict: abnormal, by bob")
+    assert first.ui.segmentsLabel.text() == "1 segments, kept as the label of this case."
 
 
 def test_a_full_disk_keeps_the_hint_hidden(first, cases, monkeypatch):

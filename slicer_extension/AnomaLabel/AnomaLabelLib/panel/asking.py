@@ -61,7 +61,7 @@ class Asking:
         self._settings = settings
         self._slice_logics = slice_logics
         self._case_is_new = case_is_new
-        self._source_id = ""
+        self._source: slicer.vtkMRMLScalarVolumeNode | None = None
         self._while_running = ExitStack()
         self.parameters: RunParameters | None = None
 
@@ -75,7 +75,7 @@ class Asking:
         except PanelError as error:
             self._fail(error)
             return
-        self._source_id = volume.GetID()
+        self._source = volume
         self._board.change(busy=True, notice=Notice(_("Sending the volume ...")))
 
     def on_volume(self, volume: slicer.vtkMRMLScalarVolumeNode | None, parameters: RunParameters) -> None:
@@ -83,7 +83,7 @@ class Asking:
         try:
             client = self._ready_client()
             upload = self._while_running.enter_context(volume_file(volume))
-            self._start(RunWork(client, self._sized(parameters), upload), volume.GetID())
+            self._start(RunWork(client, self._sized(parameters), upload), volume)
         except PanelError as error:
             self._fail(error)
 
@@ -95,7 +95,7 @@ class Asking:
                 raise SceneError(_("No case is open."), _("Open one in the worklist, or pick a volume of the scene."))
             loaded = find_study(self._scene, client.address, study)
             work = RunWork(client, self._sized(parameters), study, download=loaded is None)
-            self._start(work, loaded.GetID() if loaded else "")
+            self._start(work, loaded)
         except PanelError as error:
             self._fail(error)
 
@@ -115,9 +115,9 @@ class Asking:
             raise not_connected()
         return self._client()
 
-    def _start(self, work: RunWork, source_id: str) -> None:
+    def _start(self, work: RunWork, source: slicer.vtkMRMLScalarVolumeNode | None) -> None:
         self._work.submit(RUN, work, self._received, self._run_failed, self._progress)
-        self._source_id = source_id
+        self._source = source
         self._board.change(busy=True, progress=None, notice=Notice(_("Waiting for the server ...")))
 
     def _sized(self, parameters: RunParameters) -> RunParameters:
@@ -134,11 +134,11 @@ class Asking:
             self._fail(error)
 
     def _receive(self, result: RunResult) -> None:
-        source = self._scene.GetNodeByID(self._source_id) if self._source_id else None
+        source, self._source = self._source, None
         if result.study_file is not None:
             source = load_study(self._scene, self._client().address, result.study_file)
-            self._source_id = source.GetID()
-        if source is None:
+        # Its id would not tell: a scene gives the ids of removed nodes to new ones.
+        if source is None or source.GetScene() is not self._scene:
             raise SceneError(
                 _("The volume was closed while the server worked on it."), _("Load it again and run again.")
             )
@@ -155,13 +155,14 @@ class Asking:
     def _case_added(self, image: str) -> None:
         """The user's own volume is that case from now on: it need not be fetched, and stays when the case is left."""
         self._end_run()
-        volume = self._scene.GetNodeByID(self._source_id)
-        if volume is not None:
+        volume, self._source = self._source, None
+        if volume is not None and volume.GetScene() is self._scene:
             link_study(volume, self._client().address, image)
         self._case_is_new()
         self._board.change(notice=Notice(_("{case} is a case of the worklist now.").format(case=image)))
 
     def _run_failed(self, error: PanelError) -> None:
+        self._source = None
         self._end_run()
         self._fail(error)
 

@@ -91,7 +91,7 @@ class Cases:
         self._slice_logics = slice_logics
         self._shown = shown
         self._clock = clock
-        self._source_id = ""
+        self._source: slicer.vtkMRMLScalarVolumeNode | None = None
         self._renew_at = float("inf")
         self._lease_s = UNKNOWN_LEASE_S
         self._resuming: SavedSession | None = None
@@ -100,7 +100,8 @@ class Cases:
     @property
     def source(self) -> slicer.vtkMRMLScalarVolumeNode | None:
         """The image of the open case, where it is in the scene."""
-        return self._scene.GetNodeByID(self._source_id) if self._source_id else None
+        # Its id would not tell: a scene gives the ids of removed nodes to new ones.
+        return self._source if self._source is not None and self._source.GetScene() is self._scene else None
 
     def open(self, image: str) -> None:
         """Take a case and show it; the one that is open is given back, and a run on it is cancelled."""
@@ -133,6 +134,7 @@ class Cases:
         if client is not None and not self._quiet.busy:
             self._quiet.submit("release", ReleaseWork(client, image), self._released, lambda error: None)
         self._leave()
+        self._shown()
         self._save(SavedSession())
         self._renew_at = float("inf")
         self._board.change(notice=Notice(_("{case} is closed.").format(case=image)))
@@ -179,27 +181,41 @@ class Cases:
         try:
             self._show(opened.image, opened.events, opened)
         except PanelError as error:
+            self._give_up(opened.image)
             self._board.fail(error)
             return
         self._renewed(opened.lease)
 
+    def _give_up(self, image: str) -> None:
+        """A case that cannot be shown is free for others, and the one that is still open is taken again."""
+        still_open = self._board.state.case.image
+        if image == still_open:
+            return
+        if not self._quiet.busy:
+            self._quiet.submit("release", ReleaseWork(self._client(), image), self._released, lambda error: None)
+        if still_open:
+            self._renew_at = self._clock()
+
     def _show(self, image: str, events: tuple[ReviewEvent, ...], opened: OpenedCase | None) -> None:
         client = self._client()
+        # What may fail comes first: the open case stays as it is then.
+        events = self._review.with_kept(client.address, image, events)
         source = find_study(self._scene, client.address, image)
         if source is None and opened is not None and opened.study_file is not None:
             source = load_study(self._scene, client.address, opened.study_file)
-        self._leave(keep_id=source.GetID() if source else "")
-        self._source_id = source.GetID() if source else ""
+        self._leave(keep=source)
+        self._source = source
         self._board.change(case=CaseState(reasons=self._board.state.case.reasons))
         settings = self._settings()
         self._review.begin(client.address, image, self._reviewer(), events, settings.reading_first)
         self._results.show_case(source)
-        if source is not None:
-            show_segments(self._scene, source)
-            if opened is not None and opened.mask is not None:
-                self._show_label(source, opened.mask)
-        fit_to_background(self._slice_logics())
         warnings = opened.warnings if opened is not None else ()
+        if source is not None:
+            if opened is not None and opened.mask is not None:
+                warnings = (*warnings, *self._show_label(source, opened.mask))
+            # Where earlier readers saw a finding is a hint as well.
+            show_segments(self._scene, source, not self._board.state.case.hidden)
+        fit_to_background(self._slice_logics())
         self._board.change(notice=Notice(" ".join(warnings), is_error=bool(warnings)))
         if self.worklist is not None:
             self.worklist.opened(image)
@@ -208,18 +224,28 @@ class Cases:
         if settings.run_on_open and self._results.run is None:
             self._run(image)
 
-    def _show_label(self, source: slicer.vtkMRMLScalarVolumeNode, mask: bytes) -> None:
-        """Bring back the segments that were sent, where the scene holds none of this case."""
+    def _show_label(self, source: slicer.vtkMRMLScalarVolumeNode, mask: bytes) -> tuple[str, ...]:
+        """Bring back the segments that were sent, where the scene holds none of this case.
+
+        Returns:
+            Why they cannot be shown, if they cannot: the case is reviewed without them then.
+        """
         segmentation = self._review.case.segmentation
-        if segmentation is not None and case_segmentation(self._scene, source) is None:
+        if segmentation is None or case_segmentation(self._scene, source) is not None:
+            return ()
+        try:
             segment_ids = show_mask(self._scene, mask, source, segmentation.segments)
-            node = case_segmentation(self._scene, source)
-            tell_findings(node, segment_ids, segmentation.finding_ids)
-            mark_sent(node, source)
+        except PanelError as error:
+            return (_("The segments that were sent cannot be shown:"), error.cause, error.remedy)
+        node = case_segmentation(self._scene, source)
+        tell_findings(node, segment_ids, segmentation.finding_ids)
+        mark_sent(node, source)
+        return ()
 
     def _come_back_to_finding(self, image: str) -> None:
         saved, self._resuming = self._resuming, None
         if saved is None or saved.image != image:
+            self._results.expect("")
             self._findings.expect("")
             self.remember("")
             return
@@ -227,13 +253,12 @@ class Cases:
         self._results.expect(saved.threshold)
         self._findings.expect(saved.finding_id)
 
-    def _leave(self, keep_id: str = "") -> None:
+    def _leave(self, keep: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:
         """End the open case: its image and results go, all else in the scene stays."""
         self._review.end()
-        source = self.source
-        self._source_id = ""
+        source, self._source = self.source, None
         self._results.leave_case()
-        if source is not None and source.GetID() != keep_id:
+        if source is not None and source is not keep:
             forget_case(self._scene, source)
         self._results.refresh()
 

@@ -102,6 +102,8 @@ class Findings:
         found = self.find(finding_id)
         if found is None:
             return
+        # Whoever turns to a finding is not led away from it by one of the last session.
+        self._expected = ""
         self._board.change(findings=replace(self._board.state.findings, selected=finding_id))
         self._draw_boxes()
         self._jump(found.finding)
@@ -166,8 +168,7 @@ class Findings:
 
     def _meet_expected(self) -> None:
         if self._expected and self.find(self._expected) is not None:
-            finding_id, self._expected = self._expected, ""
-            self.select(finding_id)
+            self.select(self._expected)
 
     def _found(self) -> tuple[Sequence[Finding], int]:
         if self._finder is None:

@@ -108,7 +108,7 @@ class CaseState:
 
     Args:
         image: id of the study, "" while none is open.
-        verdict: "normal", "abnormal" or "".
+        verdict: "normal", "abnormal" or ""; "" as well while `hidden`.
         verdict_text: whose verdict it is and when it was said.
         own_verdict: what the reader said before the hint was shown, "" where nothing was said.
         hidden: whether heatmap, boxes and scores are withheld until the reader has committed an own verdict.
@@ -160,11 +160,13 @@ class OutboxState:
     Args:
         pending: acts on this computer's disk that still have to be sent.
         refused: acts that the server will not take; they stay on disk.
+        reasons: why it will not take them, oldest first.
         notice: what that means, "" while everything has arrived.
     """
 
     pending: int = 0
     refused: int = 0
+    reasons: tuple[str, ...] = ()
     notice: Notice = field(default_factory=lambda: Notice(""))
 
 

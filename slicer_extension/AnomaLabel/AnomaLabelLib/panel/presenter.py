@@ -203,6 +203,8 @@ class Presenter:
         except PanelError as error:
             self._board.change(server_notice=as_notice(error))
             return
+        if self.state.server is not None:
+            self._close_for_another_reader()
         if reconnect and settings.token != before.token and not self.busy:
             self.connect(self._client.address)
 
@@ -221,10 +223,6 @@ class Presenter:
     def fail(self, error: PanelError) -> None:
         """Show what is wrong with what the user has typed."""
         self._board.fail(error)
-
-    def refused(self) -> tuple[str, ...]:
-        """Why the server would not take some acts, oldest first."""
-        return self.sending.refused()
 
     def cancel(self) -> None:
         """Stop what the user waits for."""
@@ -259,10 +257,19 @@ class Presenter:
         server = self.state.server
         return (server.reviewer if server is not None else "") or self._settings.reviewer
 
+    def _close_for_another_reader(self) -> None:
+        """What the next reader decides is not to be kept under the name of the one before."""
+        case = self.state.case.image
+        if case and self._reviewer() != self.review.reviewer:
+            self.cases.close()
+            cause = _("{case} is closed: another reader is at work now.").format(case=case)
+            self._board.change(notice=Notice(cause, _("Open it again to review it under the new name.")))
+
     def _connected(self, facts: ServerFacts) -> None:
         address = self._client.address
         notice = server_notice(facts, address, is_this_computer(address))
         self._board.change(busy=False, server=facts, server_notice=notice)
+        self._close_for_another_reader()
         self.sending.kick()
         self._go_on(address)
         self.worklist.refresh()

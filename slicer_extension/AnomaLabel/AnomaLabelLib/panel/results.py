@@ -8,6 +8,7 @@ import slicer
 
 from ..errors import PanelError
 from ..scene import heatmap as heatmap_display
+from ..scene.case_nodes import show_segments
 from ..scene.further_maps import LOOKS
 from ..scene.runs import Run, delete_run, find_runs
 from ..scene.slice_views import SliceOverlay, set_opacity
@@ -84,7 +85,8 @@ class Results:
 
     def refresh(self) -> None:
         """Look through the scene again: after a scene was loaded or closed, or nodes removed by hand."""
-        if self._case_image is not None and self._scene.GetNodeByID(self._case_image.GetID()) is None:
+        # A scene gives the ids of removed nodes to new ones.
+        if self._case_image is not None and self._case_image.GetScene() is not self._scene:
             self._case_image = None
         runs = [run for run in find_runs(self._scene) if self.belongs_to_case(run)]
         known = self._run is not None and self._run.id in {run.id for run in runs}
@@ -168,6 +170,8 @@ class Results:
         """Withhold everything that the model says, or show it again."""
         self._hidden = hidden
         self._findings.withhold(hidden)
+        if self._case_image is not None:
+            show_segments(self._scene, self._case_image, not hidden)
         self.refresh_views()
 
     def refresh_views(self, background: slicer.vtkMRMLScalarVolumeNode | None = None) -> None:

@@ -71,6 +71,19 @@ class Review:
         """What readers decided on the open case."""
         return self._case
 
+    @property
+    def reviewer(self) -> str:
+        """Who reads the open case."""
+        return self._reviewer
+
+    def with_kept(self, server: str, image: str, events: Sequence[ReviewEvent]) -> tuple[ReviewEvent, ...]:
+        """The events that the server holds, and those that are still on their way to it, oldest first.
+
+        Raises:
+            JournalError: nobody can tell which are on their way.
+        """
+        return tuple(together(events, self._journal.events(server, image)))
+
     def begin(self, server: str, image: str, reviewer: str, events: Sequence[ReviewEvent], reading_first: bool) -> None:
         """Take up a case.
 
@@ -78,12 +91,12 @@ class Review:
             server: its address.
             image: id of the study.
             reviewer: who reads.
-            events: that the server holds, oldest first; those that are still on their way are added here.
+            events: as `with_kept` gives them.
             reading_first: withhold what the model says until this reader has committed an own verdict.
         """
         self._leave_editing()
         self._server, self._reviewer = server, reviewer
-        self._events = list(together(events, self._journal.events(server, image)))
+        self._events = list(events)
         self._case = fold(self._events)
         self._rebuild_history()
         own = {event.action for event in self._events if event.reviewer == reviewer}
@@ -164,6 +177,7 @@ class Review:
         if self._act(lambda context: acts.read_first(self._case, verdict, context)):
             self._board.change(case=replace(self._board.state.case, hidden=False))
             self._withhold(False)
+            self._show()
             self._board.change(
                 notice=Notice(
                     _("Your own verdict is kept: {verdict}.").format(verdict=verdict_text(verdict)),
@@ -229,11 +243,13 @@ class Review:
     def _show(self) -> None:
         self._findings.take_case(self._case)
         case = self._case
+        # What another reader said of the case is a hint as well.
+        said = "" if self._board.state.case.hidden else case.verdict or ""
         self._board.change(
             case=replace(
                 self._board.state.case,
-                verdict=case.verdict or "",
-                verdict_text=verdict_text(case.verdict or "", case.verdict_by or "", case.verdict_utc),
+                verdict=said,
+                verdict_text=verdict_text(said, case.verdict_by or "", case.verdict_utc),
                 own_verdict=case.own_verdict_of(self._reviewer) or "",
                 second_reader=case.second_reader,
                 undo=self._history.undo_text,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..errors import PanelError
@@ -52,7 +52,7 @@ class Sending:
                 self._retry_at = float("inf")
                 self._lane.submit("send", SendWork(client, self._journal), self._arrived, self._failed)
         except PanelError as error:
-            self._failed(error)
+            self._unreadable(error)
             return
         self.show()
 
@@ -64,17 +64,23 @@ class Sending:
     def show(self) -> None:
         """Tell how much is waiting."""
         try:
-            pending, refused = self._waiting(self._address()), len(self.refused())
+            waiting = dict(self._journal.waiting())
+            reasons = tuple(refusal.reason for refusal in self._journal.refused(self._address()))
         except PanelError as error:
-            self._board.change(outbox=replace(self._board.state.outbox, notice=as_notice(error)))
+            self._unreadable(error)
             return
-        outbox = OutboxState(pending, refused, self._notice(pending, refused))
+        pending = waiting.pop(self._address(), 0)
+        outbox = OutboxState(pending, len(reasons), reasons, self._notice(pending, len(reasons), waiting))
         if outbox != self._board.state.outbox:
             self._board.change(outbox=outbox)
 
-    def refused(self) -> tuple[str, ...]:
-        """Why the server would not take some acts, oldest first."""
-        return tuple(refusal.reason for refusal in self._journal.refused(self._address()))
+    def _unreadable(self, error: PanelError) -> None:
+        """The folder of the acts is out of reach, which asking again at once would not change."""
+        self._delay_s = next_delay(self._delay_s)
+        self._retry_at = self._clock() + self._delay_s
+        outbox = replace(self._board.state.outbox, notice=as_notice(error))
+        if outbox != self._board.state.outbox:
+            self._board.change(outbox=outbox)
 
     def _waiting(self, address: str) -> int:
         return self._journal.waiting().get(address, 0)
@@ -96,7 +102,7 @@ class Sending:
         self._retry_at = self._clock() + self._delay_s
         self.show()
 
-    def _notice(self, pending: int, refused: int) -> Notice:
+    def _notice(self, pending: int, refused: int, elsewhere: Mapping[str, int]) -> Notice:
         if pending and self._error is not None:
             cause = _("Kept on this computer and not sent yet: {count}. {why}").format(
                 count=pending, why=self._error.cause
@@ -110,4 +116,9 @@ class Sending:
             )
         if pending:
             return Notice(_("On the way to the server: {count}").format(count=pending))
+        for address, count in elsewhere.items():
+            return Notice(
+                _("Kept on this computer for another server, {address}: {count}.").format(address=address, count=count),
+                _("They are sent once you connect there."),
+            )
         return Notice("")

@@ -80,7 +80,7 @@ def hidden_text(case: CaseState) -> str:
 
 def segments_text(case: CaseState) -> str:
     """How many segments the case has, and whether they were sent."""
-    if not case.segments:
+    if not case.segments or case.hidden:
         return ""
     if case.segments_sent:
         return _("{count} segments, kept as the label of this case.").format(count=case.segments)

@@ -20,7 +20,9 @@ from .line_file import LineFile, write_whole
 ACTS_NAME = "acts.jsonl"
 REFUSED_NAME = "refused.jsonl"
 MASKS_NAME = "masks"
-PATIENCE_S = 10.0
+PATIENCE_S = 2.0
+"""A folder is held for milliseconds; the window stands still that long at most, twice where acts are being sent."""
+
 SETTLED_BEFORE_COMPACTION = 2000
 
 

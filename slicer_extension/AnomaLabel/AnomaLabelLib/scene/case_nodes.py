@@ -38,11 +38,11 @@ def forget_case(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNo
     return True
 
 
-def show_segments(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode) -> None:
-    """Show the segments that a case kept from the last time it was open."""
+def show_segments(scene: slicer.vtkMRMLScene, source: slicer.vtkMRMLScalarVolumeNode, visible: bool = True) -> None:
+    """Show the segments that a case kept from the last time it was open, or keep them out of sight."""
     segments = case_segmentation(scene, source)
     if segments is not None:
-        segments.SetDisplayVisibility(True)
+        segments.SetDisplayVisibility(visible)
 
 
 def is_needed(scene: slicer.vtkMRMLScene, node: slicer.vtkMRMLNode) -> bool:

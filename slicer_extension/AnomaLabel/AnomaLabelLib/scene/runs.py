@@ -73,7 +73,11 @@ def add_run(
 
 
 def find_runs(scene: slicer.vtkMRMLScene) -> list[Run]:
-    """The runs of the scene, oldest first; one whose nodes were taken out by hand is left out."""
+    """The runs of the scene, oldest first.
+
+    One whose nodes were taken out by hand is left out, and so is one whose findings cannot be read, such as those of a
+    scene that a later version has saved: its nodes stay as they are.
+    """
     return _whole_runs(owned_nodes(scene, None))
 
 
@@ -136,15 +140,19 @@ def _whole_runs(nodes: list[slicer.vtkMRMLNode]) -> list[Run]:
         if all(len(roles.get(role, ())) == 1 for role in (RUN_ROLE, HEATMAP_ROLE, UNSEEN_ROLE))
     }
     order = [node.GetAttribute(RUN_ATTRIBUTE) for node in nodes if node.GetAttribute(ROLE_ATTRIBUTE) == RUN_ROLE]
-    return [_run_of(run_id, whole[run_id]) for run_id in order if run_id in whole]
+    found = (_run_of(run_id, whole[run_id]) for run_id in order if run_id in whole)
+    return [run for run in found if run is not None]
 
 
-def _run_of(run_id: str, roles: dict[str, list[slicer.vtkMRMLNode]]) -> Run:
+def _run_of(run_id: str, roles: dict[str, list[slicer.vtkMRMLNode]]) -> Run | None:
     (record,), (heatmap,), (unseen,) = roles[RUN_ROLE], roles[HEATMAP_ROLE], roles[UNSEEN_ROLE]
+    report = _report_of(record.GetText() or "")
+    if report is None or heatmap.GetScalarVolumeDisplayNode() is None:
+        return None
     return Run(
         id=run_id,
         name=record.GetName(),
-        report=_report_of(record.GetText()),
+        report=report,
         heatmap=heatmap,
         unseen=unseen,
         boxes=tuple(box for box in roles.get(BOX_ROLE, ()) if box.GetAttribute(FINDING_ATTRIBUTE)),
@@ -154,9 +162,12 @@ def _run_of(run_id: str, roles: dict[str, list[slicer.vtkMRMLNode]]) -> Run:
 
 
 @lru_cache(maxsize=32)
-def _report_of(text: str) -> Report:
-    """A report, read once however often the scene is looked through."""
-    return parse_report(text)
+def _report_of(text: str) -> Report | None:
+    """A report, read once however often the scene is looked through; None where it cannot be read."""
+    try:
+        return parse_report(text)
+    except PanelError:
+        return None
 
 
 def _display_count(node: slicer.vtkMRMLNode) -> int:

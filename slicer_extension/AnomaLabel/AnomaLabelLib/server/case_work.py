@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RequestRefusedError, RunCancelledError
+from ..errors import PanelError, RequestRefusedError, RunCancelledError
 from ..review.case import fold
 from ..review.event import ReviewEvent, parse_event
 from ..review.reviewed import Segmentation
@@ -62,16 +63,27 @@ class OpenCaseWork:
 
     def __call__(self, context: JobContext) -> OpenedCase:
         lease = self.client.lease(self.image, self.reviewer)
+        try:
+            opened = self._fetch(lease)
+            if context.cancelled.is_set():
+                raise RunCancelledError
+        except PanelError:
+            # Nobody has it open now; where the server cannot be told, the lease ends by itself.
+            if self.image != self.leave:
+                with suppress(PanelError):
+                    self.client.release(self.image)
+            raise
+        if self.leave and self.leave != self.image:
+            with suppress(PanelError):
+                self.client.release(self.leave)
+        return opened
+
+    def _fetch(self, lease: Lease) -> OpenedCase:
         reply = self.client.reviews(self.image)
         events = tuple(parse_event(event) for event in reply.events)
         sent = fold(events).segmentation
         study_file = self.client.download_study(self.image) if self.download else None
         mask, warnings = self._mask(sent, tuple(reply.warnings))
-        if context.cancelled.is_set():
-            self.client.release(self.image)
-            raise RunCancelledError
-        if self.leave and self.leave != self.image:
-            self.client.release(self.leave)
         return OpenedCase(self.image, lease, events, study_file, warnings, mask)
 
     def _mask(self, sent: Segmentation | None, warnings: tuple[str, ...]) -> tuple[bytes | None, tuple[str, ...]]:
