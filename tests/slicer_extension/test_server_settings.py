@@ -44,7 +44,6 @@ everything = st.builds(
     compact=st.booleans(),
     reading_first=st.booleans(),
     run_on_open=st.booleans(),
-    keep_cases=st.integers(),
 )
 
 
@@ -57,7 +56,6 @@ def test_what_is_kept_comes_back_as_it_was_and_within_range(settings):
     assert 1 <= settings.connect_s <= 60
     assert 2 <= settings.answer_s <= 300
     assert 10 <= settings.result_s <= 7200
-    assert 0 <= settings.keep_cases <= 50
     assert 1 <= len(settings.addresses) == len(set(settings.addresses)) <= 8
 
 
@@ -76,9 +74,6 @@ def test_what_is_kept_comes_back_as_it_was_and_within_range(settings):
         ("connect_s", "five", 5.0),
         ("answer_s", "1e9", 300.0),
         ("result_s", "inf", 1800.0),
-        ("keep_cases", "4", 4),
-        ("keep_cases", "-4", 0),
-        ("keep_cases", "many", 1),
         ("token", "  t0ken\n", "t0ken"),
         ("reviewer", " anna ", "anna"),
         ("reviewer", "a" * 300, "a" * 200),

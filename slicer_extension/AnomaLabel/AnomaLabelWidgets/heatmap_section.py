@@ -42,8 +42,12 @@ class HeatmapSection:
         ui, run = self._ui, state.run
         if state.runs != before.runs or run is not before.run or state.case.hidden != before.case.hidden:
             self._draw_run(state, None if state.case.hidden else run, None if before.case.hidden else before.run)
-        if state.legend is not before.legend or state.case.hidden != before.case.hidden:
-            self._draw_legend(None if state.case.hidden else state.legend)
+        unhidden = state.case.hidden != before.case.hidden
+        if state.legend is not before.legend or unhidden:
+            _draw_legend(None if state.case.hidden else state.legend, ui.legendLabel, ui.legendNote)
+        if state.uncertainty_legend is not before.uncertainty_legend or unhidden:
+            shown = None if state.case.hidden else state.uncertainty_legend
+            _draw_legend(shown, ui.uncertaintyLegendLabel, ui.uncertaintyLegendNote)
         if (state.runs, state.compared, state.case.hidden) != (before.runs, before.compared, before.case.hidden):
             fill(ui.compareCombo, compare_texts(state))
             ui.compareCombo.setEnabled(len(state.runs) > 1 and not state.case.hidden)
@@ -84,13 +88,6 @@ class HeatmapSection:
             slider.setSingleStep(10.0**-run.decimals)
             slider.setRange(run.minimum, run.maximum)
 
-    def _draw_legend(self, legend: Legend | None) -> None:
-        ui = self._ui
-        ui.legendLabel.setVisible(legend is not None)
-        say(ui.legendNote, "" if legend is None else f"{legend.title}. {legend.note}".strip())
-        if legend is not None:
-            ui.legendLabel.setPixmap(legend_picture(legend))
-
     def _on_result(self, name):
         for run_id, run_name in self._presenter.state.runs:
             if run_name == name:
@@ -113,6 +110,13 @@ class HeatmapSection:
     def _on_compare(self, _place):
         # Read from the box: Qt 5 has the signal with a place and with a text.
         self._presenter.results.compare(self._ui.compareCombo.property("currentIndex"))
+
+
+def _draw_legend(legend: Legend | None, bar, note) -> None:
+    bar.setVisible(legend is not None)
+    say(note, "" if legend is None else f"{legend.title}. {legend.note}".strip())
+    if legend is not None:
+        bar.setPixmap(legend_picture(legend))
 
 
 def legend_picture(legend: Legend):

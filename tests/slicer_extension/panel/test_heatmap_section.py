@@ -99,6 +99,8 @@ def test_the_uncertainty_is_shown_over_the_heatmap(learnt, scene, server):
     learnt.ui.uncertaintyCheck.setChecked(True)
     assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
     assert read_layers(composite).further == (Layer(run.maps["uncertainty"].GetID(), 0.6),)
+    assert not learnt.ui.uncertaintyLegendLabel.isHidden()
+    assert learnt.ui.uncertaintyLegendNote.text().startswith("Uncertainty. Where the method is unsure")
     learnt.ui.opacitySlider.setValue(0.3)
     assert composite.GetForegroundOpacity() == pytest.approx(0.3)
     learnt.ui.heatmapCheck.setChecked(False)
@@ -106,6 +108,7 @@ def test_the_uncertainty_is_shown_over_the_heatmap(learnt, scene, server):
     assert [layer.volume_id for layer in read_layers(composite).further] == [run.maps["uncertainty"].GetID()]
     learnt.ui.heatmapCheck.setChecked(True)
     learnt.ui.uncertaintyCheck.setChecked(False)
+    assert learnt.ui.uncertaintyLegendLabel.isHidden()
     assert read_layers(composite).further == ()
     assert composite.GetForegroundVolumeID() == run.heatmap.GetID()
     assert len(server.requests) == before
@@ -117,6 +120,7 @@ def test_a_result_without_uncertainty_cannot_show_it(learnt, scene):
     learnt.ui.runButton.click()
     settle(learnt)
     assert not learnt.ui.uncertaintyCheck.isEnabled()
+    assert learnt.ui.uncertaintyLegendLabel.isHidden()
     run = find_runs(scene)[-1]
     assert scene.GetFirstNodeByClass("vtkMRMLSliceCompositeNode").GetForegroundVolumeID() == run.heatmap.GetID()
 

@@ -208,6 +208,7 @@ class PanelState:
     address: str = ""
     """Of the server that was last asked."""
     legend: Legend | None = None
+    uncertainty_legend: Legend | None = None
     findings: FindingsState = field(default_factory=FindingsState)
     case: CaseState = field(default_factory=CaseState)
     worklist: WorklistState = field(default_factory=WorklistState)

@@ -9,7 +9,7 @@ import slicer
 from ..errors import PanelError
 from ..scene import heatmap as heatmap_display
 from ..scene.case_nodes import show_segments
-from ..scene.further_maps import LOOKS
+from ..scene.further_maps import LOOKS, uncertainty_legend
 from ..scene.runs import Run, delete_run, find_runs
 from ..scene.slice_views import SliceOverlay, set_opacity
 from ..scene.studies import was_fetched
@@ -57,6 +57,7 @@ class Results:
             run=shown_run(self._run) if self._run else None,
             legend=heatmap_display.legend_of(self._run.heatmap, self._run.report) if self._run else None,
         )
+        self._show_uncertainty_legend()
         self._findings.take_run(self._run)
         if self._run is not None:
             self.refresh_views(self._run.source)
@@ -146,6 +147,7 @@ class Results:
     def show_uncertainty(self, visible: bool) -> None:
         """Show or hide how unsure the method is, over the heatmap."""
         self._board.change(uncertainty_visible=visible)
+        self._show_uncertainty_legend()
         self.refresh_views()
 
     def compare(self, mode: int) -> None:
@@ -190,6 +192,12 @@ class Results:
         if self._hidden:
             shown = unsure = tint = None
         self._overlay.show(background, shown, opacity, tint, unsure)
+
+    def _show_uncertainty_legend(self) -> None:
+        drawn = self._run is not None and UNCERTAINTY in self._run.maps and self._board.state.uncertainty_visible
+        shown = uncertainty_legend(self._scene) if drawn else None
+        if (shown is None) != (self._board.state.uncertainty_legend is None):
+            self._board.change(uncertainty_legend=shown)
 
     def _meet_expected_threshold(self) -> None:
         text, self._expected_threshold = self._expected_threshold, ""

@@ -108,9 +108,9 @@ def uncertainty_legend(scene: slicer.vtkMRMLScene) -> Legend:
         ColorScale(DARKEST_UNCERTAINTY, MOST_UNCERTAIN, fixed=False),
         scene.GetNodeByID(look.colors_id),
         _("Uncertainty"),
-        _("Shown where the method is unsure on which side of its threshold a place lies; {most} is the most").format(
-            most=MOST_UNCERTAIN
-        ),
+        _(
+            "Where the method is unsure on which side of its threshold a place lies; the last colour is {most} and more"
+        ).format(most=MOST_UNCERTAIN),
         shown_from=UNCERTAIN_FROM,
     )
 

@@ -17,7 +17,6 @@ ONE_ADDRESS = f"{PREFIX}ServerAddress"
 """Where earlier versions kept the last address."""
 
 MAXIMUM_ADDRESSES = 8
-MAXIMUM_CASES = 50
 MAXIMUM_NAME = 200
 CONNECT_S = (1.0, 60.0)
 ANSWER_S = (2.0, 300.0)
@@ -42,7 +41,6 @@ class PanelSettings:
         compact: ask for heatmaps of one byte a voxel in place of four.
         reading_first: withhold what the model says until the reader has committed an own verdict.
         run_on_open: let the server look at a case as it is opened.
-        keep_cases: number of cases behind the open one whose nodes stay in the scene.
         client_id: UUID of this panel, so that a case is still its own after a crash; one is made where none is given.
     """
 
@@ -55,7 +53,6 @@ class PanelSettings:
     compact: bool = False
     reading_first: bool = False
     run_on_open: bool = True
-    keep_cases: int = 1
     client_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     def __post_init__(self) -> None:
@@ -66,7 +63,6 @@ class PanelSettings:
             "connect_s": _within(self.connect_s, CONNECT_S, Limits.connect_s),
             "answer_s": _within(self.answer_s, ANSWER_S, Limits.answer_s),
             "result_s": _within(self.result_s, RESULT_S, Limits.result_s),
-            "keep_cases": min(MAXIMUM_CASES, max(0, self.keep_cases)),
         }
         for name, value in changes.items():
             object.__setattr__(self, name, value)
@@ -108,7 +104,6 @@ def from_store(get: Get) -> PanelSettings:
         addresses=tuple(addresses) if isinstance(addresses, list | tuple) else tuple(str(addresses).split("\n")),
         token=read("token", str),
         reviewer=read("reviewer", str),
-        keep_cases=read("keep_cases", int),
         client_id=read("client_id", lambda text: str(uuid.UUID(str(text)))),
         **numbers,
         **flags,
@@ -121,7 +116,6 @@ def to_store(settings: PanelSettings, keep: Set) -> None:
         "addresses": "\n".join(settings.addresses),
         "token": settings.token,
         "reviewer": settings.reviewer,
-        "keep_cases": str(settings.keep_cases),
         "client_id": settings.client_id,
     }
     for name in ("connect_s", "answer_s", "result_s"):
