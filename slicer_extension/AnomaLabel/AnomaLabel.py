@@ -170,8 +170,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         self._run_timer()
 
     def _on_scene_changed(self, _caller, _event):
-        self.presenter.results.refresh()
-        self.presenter.correction.refresh()
+        self.presenter.scene_changed()
 
     def _draw(self, state: PanelState):
         """Bring the panel to a state; what did not change is left alone, so that nothing flickers."""
@@ -183,7 +182,7 @@ class AnomaLabelWidget(ScriptedLoadableModuleWidget, VTKObservationMixin):
         show_notice(ui.outboxLabel, state.outbox.notice)
         say(ui.caseLabel, case_text(state))
         for button in (ui.nextCaseButton, ui.previousCaseButton):
-            button.setEnabled(state.server is not None and not state.busy)
+            button.setEnabled(state.server is not None)
         ui.cancelButton.setVisible(state.busy)
         ui.cancelButton.setEnabled(state.busy)
         self._turn_tabs(state, before)

@@ -55,7 +55,7 @@ class CasesTab:
             show_notice(ui.worklistNotice, listed.notice)
         connected = state.server is not None
         ui.refreshButton.setEnabled(connected)
-        ui.openCaseButton.setEnabled(connected and bool(listed.cases) and not state.busy)
+        ui.openCaseButton.setEnabled(connected and bool(listed.cases))
         ui.closeCaseButton.setEnabled(bool(state.case.image))
         scoring = state.training.scoring
         running = scoring is not None and scoring.running

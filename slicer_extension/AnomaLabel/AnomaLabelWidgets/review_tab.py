@@ -33,6 +33,7 @@ class ReviewTab:
         self._picked_segment = picked_segment
         for column, width in enumerate(COLUMN_WIDTHS):
             ui.findingsTable.setColumnWidth(column, width)
+        ui.findingsTable.horizontalHeader().setSortIndicatorShown(True)
         review, correction = presenter.review, presenter.correction
         keyed = (
             (ui.acceptButton, "review.accept", self._on_accept),
@@ -88,6 +89,9 @@ class ReviewTab:
                     if place >= len(before.rows) or row != before.rows[place]:
                         self._draw_row(place, row, decimals)
             table.setCurrentCell(findings.place(findings.selected), 0)
+            if findings.column in COLUMNS:
+                order = qt.Qt.DescendingOrder if findings.descending else qt.Qt.AscendingOrder
+                table.horizontalHeader().setSortIndicator(COLUMNS.index(findings.column), order)
 
     def _draw_row(self, place: int, row: FindingRow, decimals: int) -> None:
         finding = row.finding

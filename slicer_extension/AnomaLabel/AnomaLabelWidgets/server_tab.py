@@ -27,6 +27,7 @@ class ServerTab:
         fill(ui.sizeCombo, SIZES)
         self._show(presenter.settings)
         ui.testConnectionButton.clicked.connect(lambda _checked=False: self.connect())
+        ui.resendButton.clicked.connect(lambda _checked=False: presenter.sending.resend())
         ui.serverAddress.lineEdit().returnPressed.connect(self.connect)
         ui.serverAddress.editTextChanged.connect(lambda _text: self._warn())
         for edit in (ui.reviewerEdit, ui.tokenEdit):
@@ -57,6 +58,7 @@ class ServerTab:
             widget.setEnabled(not state.busy)
         if state.outbox != before.outbox:
             say(ui.refusedLabel, refused_text(state.outbox.reasons))
+            ui.resendButton.setVisible(bool(state.outbox.refused))
         if state.server is not before.server:
             say(ui.versionLabel, version_text(state.server))
 

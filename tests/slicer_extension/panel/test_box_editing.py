@@ -161,3 +161,33 @@ def test_boxes_tell_what_was_decided(reading, scene):
     assert rejected.GetOpacity() == pytest.approx(0.4)
     visible = [each for each in nodes_of_class(scene, "vtkMRMLMarkupsROINode") if each.GetDisplayNode().GetVisibility()]
     assert len(visible) == 3
+
+
+@pytest.mark.parametrize("command", ["review.accept", "review.reject", "review.case_abnormal", "review.undo"])
+def test_nothing_is_decided_while_a_box_is_dragged(reading, cases, command):
+    reading.select(WARM)
+    reading.press("editing.toggle")
+    box = reading.presenter.editing.box
+    reading.press(command)
+    assert reading.state.notice.cause == "A box is being dragged."
+    assert reading.presenter.editing.box is box
+    assert cases.events.get("a", []) == []
+    reading.press("editing.drop")
+    assert reading.state.notice.cause == ""
+
+
+def test_hidden_boxes_are_not_dragged(reading):
+    reading.select(WARM)
+    reading.press("results.toggle_boxes")
+    reading.press("editing.toggle")
+    assert reading.state.notice.cause == "The boxes are hidden."
+    assert reading.state.notice.remedy.startswith("Show them with O")
+    assert reading.presenter.editing.box is None
+
+
+def test_nothing_to_undo_and_nothing_to_go_to_is_said(reader, reading):
+    reading.press("review.undo")
+    assert reading.state.notice.cause == "There is nothing to take back or to do again."
+    reading.presenter.results.delete_shown()
+    reading.press("findings.next")
+    assert reading.state.notice.cause == "No finding is listed here."

@@ -29,7 +29,7 @@ def test_a_finding_is_grown_and_sent_and_the_mask_arrives_before_its_act(reading
     reading.select(CORNER)
     reading.press("correction.grow")
     reading.press("correction.send")
-    assert reading.state.notice.cause == "The label is kept: 2 segments, 44 voxels."
+    assert reading.state.notice.cause == "The label is kept. Segments: 2, voxels: 44."
     assert reading.state.case.segments_sent
     (event,) = cases.events["a"]
     assert event["action"] == "segmented"
@@ -120,7 +120,7 @@ def test_growing_without_finding_or_result_says_what_is_missing(reader, cases, s
         reader.select(WARM)
         reader.presenter.results.delete_shown()
     reader.press("correction.grow")
-    expected = "The image of this case is not in the scene." if selected else "No finding is selected."
+    expected = "This case has no result to grow a segment from." if selected else "No finding is selected."
     assert reader.state.notice.cause == expected
 
 
@@ -132,12 +132,12 @@ def test_the_buttons_of_the_correction(at_work, cases, monkeypatch):
     assert not ui.growButton.isEnabled()
     ui.findingsTable.setCurrentCell(0, 0)
     ui.growButton.click()
-    assert ui.segmentsLabel.text() == "1 segments, not sent as label yet."
+    assert ui.segmentsLabel.text() == "Segments: 1, not sent as label yet."
     ui.openEditorButton.click()
     assert opened == [at_work.presenter.correction.segmentation]
     ui.sendSegmentsButton.click()
     settle(at_work)
-    assert ui.segmentsLabel.text() == "1 segments, kept as the label of this case."
+    assert ui.segmentsLabel.text() == "Segments: 1, kept as the label of this case."
     assert cases.actions("a") == ["segmented"]
     open_case(at_work, "b")
     assert ui.segmentsLabel.isHidden()

@@ -10,7 +10,7 @@ import pytest
 import slicer
 from AnomaLabelLib.scene.geometry import ijk_to_ras
 from AnomaLabelLib.scene.runs import find_runs
-from AnomaLabelLib.scene.studies import find_study
+from AnomaLabelLib.scene.studies import find_study, study_name
 from example_results import volume_node
 from panel_examples import CORNER, EDGE, MATRIX, SHAPE, WARM, Reader, answer, crosshair, entries, world
 from small_server import Reply
@@ -285,8 +285,57 @@ def test_a_case_that_is_closed_while_its_run_is_under_way_leaves_nothing(reading
     before = len(find_runs(scene))
     released.set()
     reading.drain()
-    assert "was closed while the server worked on it" in reading.state.notice.cause
-    assert len(find_runs(scene)) == before
+    if act == "close the case":
+        assert reading.state.notice.cause == "a is closed."
+        assert find_runs(scene) == []
+    else:
+        assert "was closed while the server worked on it" in reading.state.notice.cause
+        assert len(find_runs(scene)) == before
     cases.served.answer("POST", "/infer/clap_attention", answer())
     reading.open("a")
     assert reading.statuses() == {WARM: "open", CORNER: "open", EDGE: "open"}
+
+
+def test_closing_the_scene_says_what_is_kept_and_what_is_gone(reading, cases, scene):
+    reading.select(WARM)
+    reading.press("review.accept")
+    scene.Clear(False)
+    reading.presenter.scene_changed()
+    reading.drain()
+    assert reading.state.notice.cause.startswith("The image of a is not in the scene any more")
+    assert "What you decided is kept" in reading.state.notice.remedy
+    assert reading.state.case.image == ""
+    assert reading.state.case.segments == 0
+    reading.open("a")
+    assert reading.statuses() == {WARM: "accepted", CORNER: "open", EDGE: "open"}
+
+
+def test_a_scene_that_was_loaded_leaves_the_case_open(reading, scene):
+    scene.AddNewNodeByClass("vtkMRMLScalarVolumeNode", "own")
+    reading.presenter.scene_changed()
+    assert reading.state.case.image == "a"
+    assert not reading.state.notice.is_error
+
+
+def test_a_server_that_is_down_at_the_start_is_no_end_of_the_case(reading, cases, scene, tmp_path):
+    folder = tmp_path / "kept"
+    reading.select(EDGE)
+    cases.served.gone = True
+    again = Reader(scene, folder)
+    again.presenter.resume()
+    again.drain()
+    assert again.state.notice.cause == "a was open and comes back as soon as the server answers."
+    cases.served.gone = False
+    again.connect(cases)
+    assert (again.state.case.image, again.state.findings.selected) == ("a", EDGE)
+
+
+def test_which_anatomy_an_image_was_taken_for_stands_above_everything(at_work):
+    assert "seen as Brain MRI" in at_work.ui.caseLabel.text()
+
+
+@pytest.mark.parametrize(
+    ("name", "study"), [("a/b:c", "a_b_c"), ("  .hidden", "hidden"), ("/", "_"), ("...", "volume")]
+)
+def test_a_volume_gets_a_name_that_a_study_may_have(name, study):
+    assert study_name(name) == study

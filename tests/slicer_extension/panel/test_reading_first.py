@@ -186,7 +186,7 @@ def test_verdict_and_segments_of_another_reader_wait_too(first, cases, scene):
     assert segmentation.GetDisplayNode().GetVisibility()
     assert first.presenter.state.case.verdict == "abnormal"
     assert first.ui.verdictLabel.text().startswith("Verdict: abnormal, by bob")
-    assert first.ui.segmentsLabel.text() == "1 segments, kept as the label of this case."
+    assert first.ui.segmentsLabel.text() == "Segments: 1, kept as the label of this case."
 
 
 def test_a_full_disk_keeps_the_hint_hidden(first, cases, monkeypatch):

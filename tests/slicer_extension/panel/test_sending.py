@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from panel_examples import CORNER, EDGE, WARM, Reader, arrived, open_case, settle
+from panel_examples import CORNER, EDGE, WARM, Reader, arrived, disk_full, open_case, settle
 from small_server import DATASTORE, INFO
 
 
@@ -93,6 +93,56 @@ def test_what_the_server_will_not_take_is_told_and_does_not_hold_up_the_rest(at_
     assert at_work.presenter.state.outbox.refused == 1
     assert "Refused by the server, and kept on this computer: 1." in at_work.ui.outboxLabel.text()
     assert at_work.ui.refusedLabel.text().endswith("\nThis finding lies outside <b>the</b> image.")
+
+
+def test_refused_acts_are_sent_again_with_a_button_once_the_cause_is_mended(at_work, cases):
+    ui = at_work.ui
+    assert ui.resendButton.isHidden()
+    cases.refusals["accepted"] = (404, "There is no image 'a'.")
+    ui.findingsTable.setCurrentCell(0, 0)
+    at_work.act("review.accept")
+    arrived(at_work)
+    assert not ui.resendButton.isHidden()
+    assert "send them again" in ui.outboxLabel.text()
+    ui.resendButton.click()
+    arrived(at_work)
+    assert (cases.actions("a"), at_work.presenter.state.outbox.refused) == ([], 1)
+    assert not ui.resendButton.isHidden()
+    cases.refusals.clear()
+    ui.resendButton.click()
+    arrived(at_work)
+    assert cases.actions("a") == ["accepted"]
+    assert at_work.presenter.state.outbox.refused == 0
+    assert ui.resendButton.isHidden()
+    assert ui.refusedLabel.isHidden()
+    assert ui.outboxLabel.isHidden()
+
+
+def test_a_refused_act_stays_among_the_open_cases_decisions(reading, cases):
+    cases.refusals["accepted"] = (413, "Too large.")
+    accept(reading, WARM)
+    assert reading.state.outbox.refused == 1
+    assert reading.statuses()[WARM] == "accepted"
+    cases.refusals.clear()
+    reading.presenter.sending.resend()
+    reading.drain()
+    assert [event["finding_id"] for event in cases.events["a"]] == [WARM]
+    assert reading.statuses() == {WARM: "accepted", CORNER: "open", EDGE: "open"}
+    reading.press("review.undo")
+    assert cases.actions("a") == ["accepted", "reopened"]
+
+
+def test_refused_acts_that_cannot_be_queued_again_are_told(reading, cases, monkeypatch):
+    cases.refusals["accepted"] = (413, "Too large.")
+    accept(reading, WARM)
+    cases.refusals.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr("AnomaLabelLib.review.line_file.os.fsync", disk_full)
+        reading.presenter.sending.resend()
+        reading.drain()
+    assert reading.state.notice.is_error
+    assert "is full" in reading.state.notice.cause
+    assert (cases.actions("a"), reading.state.outbox.refused) == ([], 1)
 
 
 @pytest.mark.parametrize("act", ["review.accept", "review.case_normal"])

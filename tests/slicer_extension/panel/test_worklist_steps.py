@@ -135,7 +135,7 @@ def test_the_buttons_go_from_case_to_case(widget, cases):
     ui.nextCaseButton.click()
     settle(widget)
     assert ui.tabs.currentWidget() is ui.reviewTab
-    assert ui.caseLabel.text() == "a  \u00b7  1 of 4  \u00b7  no verdict yet"
+    assert ui.caseLabel.text() == "a  \u00b7  1 of 4  \u00b7  seen as Brain MRI  \u00b7  no verdict yet"
     assert ui.worklistTable.item(0, 0).font().bold()
     ui.nextCaseButton.click()
     settle(widget)

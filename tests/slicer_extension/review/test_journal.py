@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import uuid
 from pathlib import Path
 
@@ -347,3 +348,149 @@ def test_asking_again_does_not_read_again(tmp_path, monkeypatch):
     assert len(journal.pending(SERVER)) == 1000
     monkeypatch.setattr(line_file.LineFile, "read", None)
     assert len(journal.pending(SERVER)) == 1000
+
+
+def refused_ids(journal, server=SERVER):
+    """What a server will not take."""
+    return [act.event.event_id for act in journal.refused(server)]
+
+
+@pytest.mark.parametrize("compacted", [False, True])
+def test_refused_acts_wait_again_in_their_order_with_their_masks(tmp_path, compacted):
+    first, masked, third, last, foreign = [*acts(1), mask_event(b"mask"), *acts(3)]
+    journal = Journal(tmp_path)
+    for act in (first, masked, third, last):
+        journal.append(SERVER, act, b"mask" if act is masked else None)
+    journal.append(OTHER, foreign)
+    for act in (first, masked, third, foreign):
+        journal.refuse(act.event_id, "no")
+    if compacted:
+        # The open case is another, so that the refused acts are kept as refused alone.
+        journal.events(OTHER, "another")
+        journal.compact()
+    before = Journal(tmp_path)
+    assert queued(before) == [last]
+    restarted = Journal(tmp_path)
+    assert (restarted.requeue(SERVER), restarted.requeue(SERVER)) == (3, 0)
+    for again in (restarted, before, journal, Journal(tmp_path)):
+        assert queued(again) == [first, masked, third, last]
+        assert again.pending(SERVER)[1].mask == b"mask"
+        assert again.events(SERVER, IMAGE) == (first, masked, third, last)
+        assert again.refused(SERVER) == ()
+        assert refused_ids(again, OTHER) == [foreign.event_id]
+        assert again.waiting() == {SERVER: 4}
+
+
+def test_what_waits_again_survives_compaction_and_may_be_refused_again_or_taken(tmp_path):
+    first, masked = acts(1)[0], mask_event(b"mask")
+    journal = Journal(tmp_path)
+    journal.append(SERVER, first)
+    journal.append(SERVER, masked, b"mask")
+    for act in (first, masked):
+        journal.refuse(act.event_id, "no")
+    assert journal.requeue(SERVER) == 2
+    journal.compact()
+    journal.refuse(first.event_id, "still no")
+    journal.acknowledge(masked.event_id)
+    journal.compact()
+    for again in (journal, Journal(tmp_path)):
+        assert queued(again) == []
+        assert [(act.event, act.reason) for act in again.refused(SERVER)] == [(first, "still no")]
+        assert again.events(SERVER, IMAGE) == (masked,)
+    assert list((tmp_path / "masks").iterdir()) == []
+    assert Journal(tmp_path).requeue(SERVER) == 1
+    assert queued(journal) == [first]
+
+
+def test_ended_at_any_moment_each_act_is_refused_or_waits(tmp_path, monkeypatch):
+    folder = tmp_path / "acts"
+    sent = [*acts(2), mask_event(b"mask")]
+    journal = Journal(folder)
+    for act in sent:
+        journal.append(SERVER, act, b"mask" if act is sent[2] else None)
+    for act in sent[:1] + sent[2:]:
+        journal.refuse(act.event_id, "no")
+    moments = []
+
+    def keep_a_moment(function):
+        def call(*arguments):
+            for when in ("before", "after"):
+                moments.append(tmp_path / f"{len(moments)}-{when}")
+                shutil.copytree(folder, moments[-1])
+                if when == "before":
+                    result = function(*arguments)
+            return result
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line_file.os, "fsync", keep_a_moment(os.fsync))
+        patch.setattr(Path, "replace", keep_a_moment(Path.replace))
+        assert journal.requeue(SERVER) == 2
+    assert len(moments) >= 8
+    seen = set()
+    for moment in moments:
+        for _reading in range(2):
+            again = Journal(moment)
+            waiting, refused = [act.event_id for act in queued(again)], refused_ids(again)
+            assert sorted(waiting + refused) == sorted(act.event_id for act in sent)
+        seen.add(len(refused))
+        assert again.requeue(SERVER) == len(refused)
+        assert queued(Journal(moment)) == queued(again) == sent
+        assert again.pending(SERVER)[2].mask == b"mask"
+    assert seen == {0, 2}
+
+
+@pytest.mark.parametrize("file", ["acts.jsonl", "refused.jsonl"])
+def test_a_full_disk_leaves_refused_acts_refused(tmp_path, monkeypatch, file):
+    first, second = acts(2)
+    journal = Journal(tmp_path)
+    for act in (first, second):
+        journal.append(SERVER, act)
+    journal.refuse(first.event_id, "no")
+    write = line_file.write_whole
+
+    def fail(path, content):
+        if path.name == file:
+            raise OSError(errno.ENOSPC, "full")
+        write(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(line_file, "write_whole", fail)
+        with pytest.raises(JournalError, match="is full"):
+            journal.requeue(SERVER)
+    for again in (journal, Journal(tmp_path)):
+        assert queued(again) == [second]
+        assert refused_ids(again) == [first.event_id]
+    assert journal.requeue(SERVER) == 1
+    assert queued(journal) == queued(Journal(tmp_path)) == [first, second]
+
+
+def test_a_refused_act_that_somebody_spoilt_stays_and_the_others_wait_again(tmp_path):
+    first, second = acts(2)
+    journal = Journal(tmp_path)
+    for act in (first, second):
+        journal.append(SERVER, act)
+        journal.refuse(act.event_id, "no")
+    path = tmp_path / "refused.jsonl"
+    header, one, two = path.read_bytes().splitlines()
+    no_event = one.replace(b'"reviewer":"anna"', b'"reviewer":7')
+    path.write_bytes(b"\n".join([header, one[:50], no_event, two]) + b"\n")
+    journal = Journal(tmp_path)
+    assert journal.requeue(SERVER) == 1
+    assert queued(Journal(tmp_path))[-1] == second
+    assert path.read_bytes().splitlines()[1:] == [one[:50], no_event]
+
+
+def test_refused_acts_of_an_older_version_wait_again(tmp_path):
+    """It kept those of the open case, when it compacted, as if the server had them."""
+    (act,) = acts(1)
+    journal = Journal(tmp_path)
+    journal.append(SERVER, act)
+    journal.refuse(act.event_id, "no")
+    path = tmp_path / "acts.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'{"refused"', b'{"sent"'))
+    older = Journal(tmp_path)
+    assert (queued(older), refused_ids(older)) == ([], [act.event_id])
+    assert older.requeue(SERVER) == 1
+    assert queued(Journal(tmp_path)) == [act]

@@ -12,7 +12,7 @@ from ..errors import BusyError, PanelError, SceneError
 from ..scene.runs import add_run
 from ..scene.scene_upload import volume_file
 from ..scene.slice_views import fit_to_background
-from ..scene.studies import find_study, link_study, load_study
+from ..scene.studies import find_study, link_study, load_study, study_name
 from ..server.case_work import AddCaseWork
 from ..server.client import Client
 from ..server.parameters import RunParameters
@@ -70,7 +70,7 @@ class Asking:
         try:
             client = self._ready_client()
             upload = self._while_running.enter_context(volume_file(volume))
-            work = AddCaseWork(client, volume.GetName(), upload)
+            work = AddCaseWork(client, study_name(volume.GetName()), upload)
             self._work.submit("add", work, self._case_added, self._run_failed)
         except PanelError as error:
             self._fail(error)

@@ -18,7 +18,7 @@ from ..scene.runs import Run
 from ..scene.voxel_box import VoxelBox
 from ..translation import _
 from .board import Board
-from .errors import no_case, no_finding, no_image_of_case, not_while_editing, read_first
+from .errors import boxes_are_hidden, no_case, no_finding, no_image_of_case, not_while_editing, read_first
 from .findings import Findings
 from .keys import key_of
 from .panel_state import Notice
@@ -73,7 +73,7 @@ class BoxEditing:
                 raise no_finding()
             box = self._findings.boxes.box_of(shown.finding.id)
             if box is None:
-                raise no_image_of_case()
+                raise boxes_are_hidden()
             self._give_handles(box, shown.finding.id, shown)
         except PanelError as error:
             self._board.fail(error)
@@ -114,6 +114,7 @@ class BoxEditing:
         if is_new:
             self._remove(box)
         self._review.redraw()
+        self._board.change(notice=Notice(""))
 
     def add_box(self) -> None:
         """Put a fresh box where the views stand, with handles: the reader drags it over what was missed."""

@@ -23,7 +23,7 @@ from ..server.versions import require_reviewing
 from ..server.worklist import Lease
 from ..translation import _
 from .board import Board, Lane, as_notice
-from .errors import no_reviewer, not_connected, not_while_editing
+from .errors import image_closed, no_reviewer, not_connected, not_while_editing
 from .findings import Findings
 from .panel_state import CaseState, Notice
 from .results import Results
@@ -131,6 +131,9 @@ class Cases:
         client, image = self._client(), self._board.state.case.image
         if not image:
             return
+        if self._work.running == RUN:
+            self._work.cancel_for(self.close)
+            return
         if client is not None and not self._quiet.busy:
             self._quiet.submit("release", ReleaseWork(client, image), self._released, lambda error: None)
         self._leave()
@@ -138,6 +141,12 @@ class Cases:
         self._save(SavedSession())
         self._renew_at = float("inf")
         self._board.change(notice=Notice(_("{case} is closed.").format(case=image)))
+
+    def image_is_gone(self) -> None:
+        """The scene was closed under the open case: let go of it, and say what is kept."""
+        image = self._board.state.case.image
+        self.close()
+        self._board.fail(image_closed(image))
 
     def resume(self, saved: SavedSession) -> None:
         """Open the case that was open when the panel ended, at the same finding."""

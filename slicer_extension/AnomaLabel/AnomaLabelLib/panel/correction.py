@@ -15,7 +15,7 @@ from ..scene.runs import Run
 from ..scene.segments import case_segmentation, grow_segment, is_sent, mark_sent, mask_of, segment_findings
 from ..translation import _
 from .board import Board
-from .errors import no_finding, no_image_of_case, no_segments
+from .errors import no_finding, no_image_of_case, no_result, no_segments
 from .findings import Findings
 from .panel_state import Notice
 from .review import Review
@@ -85,7 +85,7 @@ class Correction:
             self.refresh()
             self._board.change(
                 notice=Notice(
-                    _("The label is kept: {count} segments, {voxels} voxels.").format(
+                    _("The label is kept. Segments: {count}, voxels: {voxels}.").format(
                         count=len(names), voxels=int(np.count_nonzero(labels))
                     )
                 )
@@ -104,8 +104,10 @@ class Correction:
         found = self._findings.find(self._board.state.findings.selected)
         if found is None:
             raise no_finding()
-        if run is None or source is None:
+        if source is None:
             raise no_image_of_case()
+        if run is None:
+            raise no_result()
         threshold, finding = self._board.state.run.threshold, found.finding
         placed = grow_segment(self._scene, run.heatmap, source, threshold, finding, finding.label)
         return placed.note or _("The finding is a segment now.")

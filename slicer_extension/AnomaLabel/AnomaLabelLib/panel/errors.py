@@ -57,3 +57,25 @@ def no_reviewer() -> SceneError:
 def no_segments() -> SceneError:
     """Sending segments while there are none."""
     return SceneError(_("This case has no segment yet."), _("Select a finding and press Grow segment first."))
+
+
+def boxes_are_hidden() -> SceneError:
+    """A box that is to be dragged and cannot be seen."""
+    return SceneError(
+        _("The boxes are hidden."), _("Show them with {key}, then edit.").format(key=key_of("results.toggle_boxes"))
+    )
+
+
+def no_result() -> SceneError:
+    """A segment that is to be grown from a heatmap while there is none."""
+    return SceneError(_("This case has no result to grow a segment from."), _("Press Run under Ask first."))
+
+
+def image_closed(case: str) -> SceneError:
+    """The scene was closed, or the image removed by hand, while its case was open."""
+    return SceneError(
+        _("The image of {case} is not in the scene any more, and neither are segments that were not sent.").format(
+            case=case
+        ),
+        _("What you decided is kept: open the case again under Cases."),
+    )

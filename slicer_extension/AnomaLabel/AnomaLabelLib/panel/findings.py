@@ -18,8 +18,9 @@ from ..scene.runs import Run
 from ..scene.slice_views import jump_to
 from ..server.map_kinds import UNCERTAINTY
 from ..server.report import Finding
+from ..translation import _
 from .board import Board
-from .panel_state import FindingRow, FindingsState
+from .panel_state import FindingRow, FindingsState, Notice
 from .summary import finding_note
 
 
@@ -104,7 +105,8 @@ class Findings:
             return
         # Whoever turns to a finding is not led away from it by one of the last session.
         self._expected = ""
-        self._board.change(findings=replace(self._board.state.findings, selected=finding_id))
+        notice = Notice("") if self._board.state.notice.is_error else self._board.state.notice
+        self._board.change(findings=replace(self._board.state.findings, selected=finding_id), notice=notice)
         self._draw_boxes()
         self._jump(found.finding)
         self._on_selected(finding_id)
@@ -149,6 +151,8 @@ class Findings:
             here = state.place(state.selected)
             start = here + direction if here >= 0 else 0 if direction > 0 else -1
             self.select_place(start % len(state.rows))
+        elif not self._hidden:
+            self._board.change(notice=Notice(_("No finding is listed here.")))
 
     def _join(self) -> None:
         found, left_out = self._found()

@@ -30,6 +30,7 @@ class ShownRun:
         decimals: of scores and thresholds, enough to tell apart what the heatmap's range tells apart.
         unseen: how much was not looked at and what that means.
         model: which method and model answered.
+        config: for which anatomy it was asked.
         image_score: how the whole image compares with healthy ones, "" where nobody knows.
         threshold_rule: how the threshold was chosen and what it promises, in the server's words.
         maps: kinds of maps that the method gave beside the heatmap.
@@ -45,6 +46,7 @@ class ShownRun:
     warnings: tuple[str, ...]
     unseen: str
     model: str
+    config: str = ""
     image_score: str = ""
     threshold_rule: str = ""
     maps: tuple[str, ...] = ()

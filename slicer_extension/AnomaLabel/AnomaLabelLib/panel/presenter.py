@@ -230,6 +230,14 @@ class Presenter:
             self._work.cancel()
             self._board.change(notice=Notice(_("Cancelling ...")))
 
+    def scene_changed(self) -> None:
+        """Look at the scene again: after one was loaded or closed."""
+        case = self.state.case.image
+        self.results.refresh()
+        self.correction.refresh()
+        if case and self.cases.source is None:
+            self.cases.image_is_gone()
+
     def tick(self) -> None:
         """Take what the running jobs have to say; called by a timer while `working`."""
         for lane in self._lanes():
@@ -278,6 +286,11 @@ class Presenter:
 
     def _not_connected(self, error: PanelError) -> None:
         self._board.change(busy=False, server_notice=as_notice(error))
+        if self._resuming is not None:
+            waiting = _("{case} was open and comes back as soon as the server answers.").format(
+                case=self._resuming.image
+            )
+            self._board.change(notice=Notice(waiting, _("Press Connect under Settings to try again.")))
         self.sending.show()
 
     def _go_on(self, address: str) -> None:

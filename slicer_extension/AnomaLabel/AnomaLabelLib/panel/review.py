@@ -19,7 +19,7 @@ from ..review.reviewed import CaseReview
 from ..scene.runs import Run
 from ..translation import _
 from .board import Board
-from .errors import no_case, no_finding
+from .errors import no_case, no_finding, not_while_editing
 from .findings import Findings
 from .panel_state import Notice
 from .summary import verdict_text
@@ -114,8 +114,8 @@ class Review:
         self._show()
 
     def keep(self, make: Callable[[ActContext], ReviewEvent], finding_id: str = "") -> bool:
-        """Keep any other act, and turn to a finding; whether it is kept."""
-        return self._act(make, then=finding_id)
+        """Keep the act on a box that was dragged, and turn to its finding; whether it is kept."""
+        return self._act(make, then=finding_id, of_box=True)
 
     def redraw(self) -> None:
         """Bring table and boxes back to what was decided."""
@@ -190,11 +190,19 @@ class Review:
         if self._act(lambda context: act(self._selected(), context)):
             self._findings.next_open()
 
-    def _act(self, make: Callable[[ActContext], ReviewEvent], mask: bytes | None = None, then: str = "") -> bool:
+    def _act(
+        self,
+        make: Callable[[ActContext], ReviewEvent],
+        mask: bytes | None = None,
+        then: str = "",
+        of_box: bool = False,
+    ) -> bool:
         """Make an event, keep it and show what it changes; whether it is kept."""
         before = self._case
         try:
             self._require_case()
+            if not of_box:
+                self._require_no_box()
             event = make(self._context())
             self._keep(event, mask)
         except PanelError as error:
@@ -207,6 +215,7 @@ class Review:
     def _step_in_history(self, step: Callable[[CaseReview, ActContext], ReviewEvent | None]) -> None:
         try:
             self._require_case()
+            self._require_no_box()
             event = step(self._case, self._context())
         except PanelError as error:
             # What cannot be taken back is out of the history now.
@@ -214,6 +223,7 @@ class Review:
             self._board.fail(error)
             return
         if event is None:
+            self._board.change(notice=Notice(_("There is nothing to take back or to do again.")))
             return
         try:
             self._keep(event, None)
@@ -260,6 +270,10 @@ class Review:
     def _require_case(self) -> None:
         if not self._board.state.case.image:
             raise no_case()
+
+    def _require_no_box(self) -> None:
+        if self._board.state.findings.edited:
+            raise not_while_editing()
 
     def _selected(self) -> ShownFinding:
         found = self._findings.find(self._board.state.findings.selected)

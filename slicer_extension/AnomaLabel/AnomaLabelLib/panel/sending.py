@@ -56,6 +56,15 @@ class Sending:
             return
         self.show()
 
+    def resend(self) -> None:
+        """Send again what this server refused, now that what it complained about is mended."""
+        try:
+            self._journal.requeue(self._address())
+        except PanelError as error:
+            self._board.fail(error)
+            return
+        self.kick()
+
     def heartbeat(self) -> None:
         """Called every second: try again once the wait after a failure is over."""
         if self._clock() >= self._retry_at:
@@ -111,7 +120,7 @@ class Sending:
         if refused:
             return Notice(
                 _("Refused by the server, and kept on this computer: {count}.").format(count=refused),
-                _("Look at them under Settings > Refused acts, and ask who runs the server."),
+                _("The tab Settings says why. Once that is mended, send them again there."),
                 is_error=True,
             )
         if pending:

@@ -118,6 +118,7 @@ def shown_run(run: Run) -> ShownRun:
         warnings=_warnings(report),
         unseen=_unseen_text(unseen_fraction(run.unseen), report.nonfinite_voxels),
         model=_model_text(report),
+        config=report.config,
         image_score=_image_score_text(report, decimals),
         threshold_rule=_("Threshold: {rule}").format(rule=_plain(report.threshold.rule)),
         maps=tuple(run.maps),

@@ -83,8 +83,8 @@ def segments_text(case: CaseState) -> str:
     if not case.segments or case.hidden:
         return ""
     if case.segments_sent:
-        return _("{count} segments, kept as the label of this case.").format(count=case.segments)
-    return _("{count} segments, not sent as label yet.").format(count=case.segments)
+        return _("Segments: {count}, kept as the label of this case.").format(count=case.segments)
+    return _("Segments: {count}, not sent as label yet.").format(count=case.segments)
 
 
 def case_text(state: PanelState) -> str:
@@ -96,7 +96,14 @@ def case_text(state: PanelState) -> str:
     place = next((place for place, each in enumerate(listed, start=1) if each.image == case.image), 0)
     where = _("{place} of {count}").format(place=place, count=len(listed)) if place else ""
     verdict = verdict_text(case.verdict) if case.verdict else _("no verdict yet")
-    return "  \u00b7  ".join(part for part in (case.image, where, verdict) if part)
+    anatomy = "" if state.run is None or case.hidden else _("seen as {anatomy}").format(anatomy=anatomy_of(state))
+    return "  \u00b7  ".join(part for part in (case.image, where, anatomy, verdict) if part)
+
+
+def anatomy_of(state: PanelState) -> str:
+    """Which anatomy the shown result took the image for; a wrong one makes it worthless."""
+    config = state.server.config(state.run.config) if state.server is not None else None
+    return state.run.config if config is None else config.title
 
 
 def no_case_text() -> str:

@@ -73,6 +73,7 @@ class Journal:
         self._refused_file = LineFile(self._folder / REFUSED_NAME)
         self._index = JournalIndex()
         self._refusals: dict[str, Refusal] = {}
+        self._spoilt_refusals: list[bytes] = []
         self._open_case: tuple[str, str] = ("", "")
         self._compact_above = SETTLED_BEFORE_COMPACTION
 
@@ -141,7 +142,7 @@ class Journal:
                     self._compact()
 
     def refuse(self, event_id: str, reason: str) -> None:
-        """The server will not take an act: it leaves the queue and stays on disk, with its mask, for ever.
+        """The server will not take an act: it leaves the queue and stays on disk, with its mask.
 
         Args:
             reason: the server's words.
@@ -155,6 +156,31 @@ class Journal:
             self._refusals[event_id] = refusal
             self._index.settle(event_id)
             self._acts_file.append(line_of(Mark(REFUSED, event_id)))
+
+    def requeue(self, server: str) -> int:
+        """Put the acts that a server refused back into the queue, in their order and with their masks.
+
+        Whenever this is cut short, each of them is refused still or waits, never both.
+
+        Returns:
+            How many wait again; 0 where none was refused.
+        """
+        with self._held():
+            again = {
+                event_id: refusal.act
+                for event_id, refusal in self._refusals.items()
+                if refusal.act.server == server and refusal.act.event is not None
+            }
+            if not again:
+                return 0
+            left = {event_id: refusal for event_id, refusal in self._refusals.items() if event_id not in again}
+            lines = self._index.lines(self._open_case, tuple(again.values()))
+            self._acts_file.replace(lines)
+            # Until this second file is replaced, what stands in both counts as refused.
+            self._refused_file.replace([*self._spoilt_refusals, *map(line_of, left.values())])
+            self._refusals = left
+            self._take_anew(lines)
+            return len(again)
 
     def compact(self) -> None:
         """Drop the acts that the server has, but for those of the case that was last asked for or acted on."""
@@ -192,10 +218,7 @@ class Journal:
             self._index = JournalIndex()
         for line in lines:
             self._index.take_line(line)
-        for line in self._refused_file.read()[1]:
-            refusal = parse_line(line)
-            if isinstance(refusal, Refusal):
-                self._refusals.setdefault(refusal.act.event_id, refusal)
+        self._read_refusals()
         if from_start:
             # A crash between the two files leaves a refused act waiting in the other.
             for event_id in self._refusals:
@@ -203,14 +226,29 @@ class Journal:
             if self._index.settled_count() > self._compact_above:
                 self._compact()
 
+    def _read_refusals(self) -> None:
+        from_start, lines = self._refused_file.read()
+        if from_start and self._refused_file.exists():
+            # Another program put some back into the queue.
+            self._refusals, self._spoilt_refusals = {}, []
+        for line in lines:
+            refusal = parse_line(line)
+            if isinstance(refusal, Refusal):
+                self._refusals.setdefault(refusal.act.event_id, refusal)
+            else:
+                self._spoilt_refusals.append(line)
+
+    def _take_anew(self, lines: list[bytes]) -> None:
+        self._index = JournalIndex()
+        for line in lines:
+            self._index.take_line(line)
+
     def _compact(self) -> None:
         # Where there is no room for the shorter file the longer one does as well.
         with suppress(OSError):
             lines = self._index.lines(self._open_case)
             self._acts_file.replace(lines)
-            self._index = JournalIndex()
-            for line in lines:
-                self._index.take_line(line)
+            self._take_anew(lines)
             self._drop_orphans()
         self._compact_above = self._index.settled_count() + SETTLED_BEFORE_COMPACTION
 

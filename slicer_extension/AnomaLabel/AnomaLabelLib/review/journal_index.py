@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from .journal_lines import SENT, Act, Mark, line_of, parse_line
 
 
@@ -60,18 +62,22 @@ class JournalIndex:
         """The acts on one image of one server."""
         return tuple(self._cases.get((server, image), {}).values())
 
-    def lines(self, case: tuple[str, str]) -> list[bytes]:
+    def lines(self, case: tuple[str, str], again: Sequence[Act] = ()) -> list[bytes]:
         """The lines of a file that holds no more than is needed.
 
         Args:
             case: server and image whose acts stay though the server has them.
+            again: acts that wait again; those that are known keep their place.
 
         Returns:
             The acts that wait and those of the case, in their order, and every line of a kind that is not known here.
         """
         found = list(self._unknown)
+        # What is not known any more was kept before a compaction, and so before all else on its image.
+        found += [line_of(act) for act in again if act.event_id not in self.acts]
+        waits_again = {act.event_id for act in again}
         for act in self.acts.values():
-            if self.is_waiting(act):
+            if self.is_waiting(act) or act.event_id in waits_again:
                 found.append(line_of(act))
             elif (act.server, act.image) == case:
                 found += [line_of(act), line_of(Mark(SENT, act.event_id))]

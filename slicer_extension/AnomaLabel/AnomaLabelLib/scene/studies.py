@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import slicer
 
 from ..server.client import StudyFile
@@ -12,6 +14,8 @@ from .volume_files import read_image
 SERVER_ATTRIBUTE = "AnomaLabel.Server"
 STUDY_ATTRIBUTE = "AnomaLabel.Study"
 FETCHED_ATTRIBUTE = "AnomaLabel.Fetched"
+FORBIDDEN = re.compile(r"[/\\:\x00-\x1f\x7f]")
+MAXIMUM_NAME = 150
 
 
 def find_study(scene: slicer.vtkMRMLScene, address: str, study: str) -> slicer.vtkMRMLScalarVolumeNode | None:
@@ -48,3 +52,9 @@ def link_study(volume: slicer.vtkMRMLScalarVolumeNode, address: str, study: str)
 def was_fetched(node: slicer.vtkMRMLNode | None) -> bool:
     """Whether the panel brought an image into the scene; one that the user loaded stays the user's."""
     return node is not None and bool(node.GetAttribute(FETCHED_ATTRIBUTE))
+
+
+def study_name(volume_name: str) -> str:
+    """A volume's name as a study may have it: what separates folders becomes a line."""
+    plain = FORBIDDEN.sub("_", volume_name).strip().lstrip(".")
+    return plain[:MAXIMUM_NAME] or "volume"
