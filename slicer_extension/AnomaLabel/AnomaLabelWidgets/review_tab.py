@@ -14,7 +14,7 @@ from .drawing import choose, fill, plain_tip, quietly, say, set_checked
 COLUMNS = ("number", "label", "score", "uncertainty", "volume", "slice", "method", "status")
 """What the columns of the table are sorted by, see `review.order`."""
 
-COLUMN_WIDTHS = (24, 62, 44, 52, 56, 40, 56)
+COLUMN_WIDTHS = (24, 52, 58, 54, 54, 42, 54)
 STATUS_COLORS = {"accepted": "#d1e7dd", "rejected": "#e2e3e5"}
 
 
