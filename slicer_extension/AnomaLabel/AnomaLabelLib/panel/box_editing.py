@@ -14,43 +14,20 @@ from ..review.row import finding_of
 from ..scene.box_edit import begin_edit, end_edit, follow_box, row_of_box
 from ..scene.boxes import remove_box
 from ..scene.new_box import add_new_box, row_of_segment
-from ..scene.runs import Run
 from ..scene.voxel_box import VoxelBox
 from ..translation import _
-from .board import Board
+from .case_part import CasePart
 from .errors import boxes_are_hidden, no_case, no_finding, no_image_of_case, not_while_editing, read_first
-from .findings import Findings
 from .keys import key_of
 from .panel_state import Notice
-from .review import Review
 
 
-class BoxEditing:
-    """One box at a time has handles; every method is for the window's thread.
+class BoxEditing(CasePart):
+    """One box at a time has handles; every method is for the window's thread."""
 
-    Args:
-        run: gives the shown run.
-        source: gives the image of the open case.
-    """
-
-    def __init__(
-        self,
-        scene: slicer.vtkMRMLScene,
-        board: Board,
-        findings: Findings,
-        review: Review,
-        run: Callable[[], Run | None],
-        source: Callable[[], slicer.vtkMRMLScalarVolumeNode | None],
-    ) -> None:
-        self._scene = scene
-        self._board = board
-        self._findings = findings
-        self._review = review
-        self._run = run
-        self._source = source
-        self._box: slicer.vtkMRMLMarkupsROINode | None = None
-        self._shown: ShownFinding | None = None
-        self._stop_following: Callable[[], None] = _nothing
+    _box: slicer.vtkMRMLMarkupsROINode | None = None
+    _shown: ShownFinding | None = None
+    _stop_following: Callable[[], None] | None = None
 
     @property
     def box(self) -> slicer.vtkMRMLMarkupsROINode | None:
@@ -174,8 +151,9 @@ class BoxEditing:
         self._board.change(findings=replace(self._board.state.findings, edited=finding_id))
 
     def _leave_box(self) -> None:
-        self._stop_following()
-        self._stop_following = _nothing
+        if self._stop_following is not None:
+            self._stop_following()
+        self._stop_following = None
         if self._box is not None:
             end_edit(self._box)
         self._box = self._shown = None
@@ -186,7 +164,3 @@ def _edit_keys() -> str:
     return _("Press {keep} to keep it, {leave} to leave it as it was.").format(
         keep=key_of("editing.toggle"), leave=key_of("editing.drop")
     )
-
-
-def _nothing() -> None:
-    """No box is followed."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,39 +10,15 @@ import slicer
 
 from ..errors import PanelError
 from ..scene.masks import write_mask
-from ..scene.runs import Run
 from ..scene.segments import case_segmentation, grow_segment, is_sent, mark_sent, mask_of, segment_findings
 from ..translation import _
-from .board import Board
+from .case_part import CasePart
 from .errors import no_finding, no_image_of_case, no_result, no_segments
-from .findings import Findings
 from .panel_state import Notice
-from .review import Review
 
 
-class Correction:
-    """Acts on the case's segments; every method is for the window's thread.
-
-    Args:
-        run: gives the shown run.
-        source: gives the image of the open case.
-    """
-
-    def __init__(
-        self,
-        scene: slicer.vtkMRMLScene,
-        board: Board,
-        findings: Findings,
-        review: Review,
-        run: Callable[[], Run | None],
-        source: Callable[[], slicer.vtkMRMLScalarVolumeNode | None],
-    ) -> None:
-        self._scene = scene
-        self._board = board
-        self._findings = findings
-        self._review = review
-        self._run = run
-        self._source = source
+class Correction(CasePart):
+    """Acts on the case's segments; every method is for the window's thread."""
 
     @property
     def segmentation(self) -> slicer.vtkMRMLSegmentationNode | None:

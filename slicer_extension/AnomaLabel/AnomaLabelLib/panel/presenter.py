@@ -129,22 +129,9 @@ class Presenter:
             slice_logics=slice_logics,
             case_is_new=self.worklist.refresh,
         )
-        self.editing = BoxEditing(
-            scene,
-            board,
-            self.findings,
-            self.review,
-            run=lambda: self.results.run,
-            source=lambda: self.cases.source,
-        )
-        self.correction = Correction(
-            scene,
-            board,
-            self.findings,
-            self.review,
-            run=lambda: self.results.run,
-            source=lambda: self.cases.source,
-        )
+        of_case = (scene, board, self.findings, self.review, lambda: self.results.run, lambda: self.cases.source)
+        self.editing = BoxEditing(*of_case)
+        self.correction = Correction(*of_case)
         self.training = TrainingPart(
             board, self._learn, lambda: self._client, self._reconnect, self.worklist.refresh, clock
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import ReplyError
 from ..server.json_fields import JsonFields
-from ..server.report import Finding
+from ..server.report import Finding, read_finding
 from ..translation import _
 
 MODEL, BOX, SEGMENT = "model", "box", "segment"
@@ -53,21 +53,7 @@ def finding_of(row: Row) -> Finding:
             negative indices, or the two centres are different places.
     """
     fields = _fields(row)
-    axes = fields.rows("axes_ras")
-    finding = Finding(
-        id=fields.text("id"),
-        label=fields.text("label"),
-        score=fields.optional_number("score"),
-        mean_score=fields.optional_number("mean_score"),
-        uncertainty=fields.optional_number("uncertainty"),
-        volume_mm3=fields.number("volume_mm3"),
-        peak_index=fields.index("peak_index"),
-        index_min=fields.index("index_min"),
-        index_max=fields.index("index_max"),
-        center_ras=fields.point("center_ras"),
-        size_mm=fields.point("size_mm"),
-        axes_ras=(axes[0], axes[1], axes[2]),
-    )
+    finding = read_finding(fields, scored=False)
     corners = zip(finding.index_min, finding.peak_index, finding.index_max, strict=True)
     if not finding.id or not all(0 <= low <= peak <= high for low, peak, high in corners):
         raise _unreadable(_("a finding's box is none, or its peak lies outside"))

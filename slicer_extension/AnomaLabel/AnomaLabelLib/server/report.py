@@ -130,6 +130,33 @@ def parse_report(text: str) -> Report:
     )
 
 
+def read_finding(fields: JsonFields, scored: bool = True) -> Finding:
+    """The values of a finding; whether they fit each other is for the caller to say.
+
+    Args:
+        scored: whether both scores must be there; a box that a reader drew where nothing was seen has none.
+
+    Raises:
+        ReplyError: a key is missing or malformed.
+    """
+    score = fields.number if scored else fields.optional_number
+    axes = fields.rows("axes_ras")
+    return Finding(
+        id=fields.text("id"),
+        label=fields.text("label"),
+        score=score("score"),
+        mean_score=score("mean_score"),
+        uncertainty=fields.optional_number("uncertainty"),
+        volume_mm3=fields.number("volume_mm3"),
+        peak_index=fields.index("peak_index"),
+        index_min=fields.index("index_min"),
+        index_max=fields.index("index_max"),
+        center_ras=fields.point("center_ras"),
+        size_mm=fields.point("size_mm"),
+        axes_ras=(axes[0], axes[1], axes[2]),
+    )
+
+
 def _threshold(fields: JsonFields) -> Threshold:
     return Threshold(fields.number("value"), fields.text("rule"))
 
@@ -148,21 +175,7 @@ def _heatmap(fields: JsonFields) -> HeatmapFacts:
 
 
 def _finding(fields: JsonFields, grid: Index) -> Finding:
-    axes = fields.rows("axes_ras")
-    finding = Finding(
-        id=fields.text("id"),
-        label=fields.text("label"),
-        score=fields.number("score"),
-        mean_score=fields.number("mean_score"),
-        uncertainty=fields.optional_number("uncertainty"),
-        volume_mm3=fields.number("volume_mm3"),
-        peak_index=fields.index("peak_index"),
-        index_min=fields.index("index_min"),
-        index_max=fields.index("index_max"),
-        center_ras=fields.point("center_ras"),
-        size_mm=fields.point("size_mm"),
-        axes_ras=(axes[0], axes[1], axes[2]),
-    )
+    finding = read_finding(fields)
     inside = all(
         0 <= low <= peak <= high < size
         for low, peak, high, size in zip(finding.index_min, finding.peak_index, finding.index_max, grid, strict=True)
