@@ -339,3 +339,24 @@ def test_which_anatomy_an_image_was_taken_for_stands_above_everything(at_work):
 )
 def test_a_volume_gets_a_name_that_a_study_may_have(name, study):
     assert study_name(name) == study
+
+
+@pytest.mark.parametrize("act", ["another name", "scene closed"])
+def test_a_case_that_is_taken_away_under_a_run_is_closed_at_once(reading, cases, scene, act):
+    released = threading.Event()
+    cases.served.answer("POST", "/infer/clap_attention", replace(answer(), wait=lambda: released.wait(8)))
+    reading.presenter.asking.on_study("a", reading.presenter.asking.parameters)
+    if act == "another name":
+        reading.presenter.apply_settings(replace(reading.presenter.settings, reviewer="bob"))
+        expected = "a is closed: another reader is at work now."
+    else:
+        scene.Clear(False)
+        reading.presenter.scene_changed()
+        expected = "The image of a is not in the scene any more, and neither are segments that were not sent."
+    assert reading.state.case.image == ""
+    reading.presenter.review.case_abnormal()
+    released.set()
+    reading.drain()
+    assert reading.state.notice.cause == expected
+    assert cases.events.get("a", []) == []
+    assert find_runs(scene) == []

@@ -18,7 +18,6 @@ SESSION = SavedSession(
     filter_state="not_reviewed",
     question='{"task": "few_shot_localization"}',
     threshold="0.25",
-    unaided=True,
 )
 
 
@@ -39,7 +38,7 @@ def test_cut_off_anywhere_it_is_as_if_there_were_none(tmp_path):
         assert load(tmp_path) is None
 
 
-@pytest.mark.parametrize("content", [b"null", b"[]", b'{"image": 7}', b'{"unaided": 1}', b"\xff", b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"null", b"[]", b'{"image": 7}', b'{"threshold": 1}', b"\xff", b"[" * 100_000])
 def test_something_else_is_no_session(tmp_path, content):
     (tmp_path / SESSION_NAME).write_bytes(content)
     assert load(tmp_path) is None

@@ -10,7 +10,7 @@ import slicer
 from ..errors import PanelError
 from ..review import acts
 from ..review.matching import ShownFinding
-from ..review.row import finding_of
+from ..review.row import BOX, SEGMENT, finding_of
 from ..scene.box_edit import begin_edit, end_edit, follow_box, row_of_box
 from ..scene.boxes import remove_box
 from ..scene.new_box import add_new_box, row_of_segment
@@ -69,7 +69,7 @@ class BoxEditing(CasePart):
             self._board.fail(error)
             return
         if shown is None:
-            row = {**row, "origin": "box"}
+            row = {**row, "origin": BOX}
             kept = self._review.keep(lambda context: acts.add(self._review.case, row, context), row["id"])
         else:
             kept = self._review.keep(lambda context: acts.edit(self._review.case, shown, row, context), edited)
@@ -110,7 +110,7 @@ class BoxEditing(CasePart):
         """Make a finding of what the reader drew in the Segment Editor."""
         try:
             self._require_case()
-            row = {**row_of_segment(segmentation, segment_id, self._heatmap_or_image()), "origin": "segment"}
+            row = {**row_of_segment(segmentation, segment_id, self._heatmap_or_image()), "origin": SEGMENT}
         except PanelError as error:
             self._board.fail(error)
             return

@@ -126,27 +126,30 @@ class Cases:
             return
         self._board.change(busy=True, notice=Notice(_("Opening {case} ...").format(case=image)))
 
-    def close(self) -> None:
-        """Give the open case back and take what is ours of it out of the scene."""
+    def close(self, said: Notice | None = None) -> None:
+        """Give the open case back and take what is ours of it out of the scene; a run on it is cancelled.
+
+        Args:
+            said: why, None where the reader knows.
+        """
         client, image = self._client(), self._board.state.case.image
         if not image:
             return
+        notice = said or Notice(_("{case} is closed.").format(case=image))
         if self._work.running == RUN:
-            self._work.cancel_for(self.close)
-            return
+            # The run may take a while to stop; nothing may be decided under this case meanwhile.
+            self._work.cancel_for(lambda: self._board.change(notice=notice))
         if client is not None and not self._quiet.busy:
             self._quiet.submit("release", ReleaseWork(client, image), self._released, lambda error: None)
         self._leave()
         self._shown()
         self._save(SavedSession())
         self._renew_at = float("inf")
-        self._board.change(notice=Notice(_("{case} is closed.").format(case=image)))
+        self._board.change(notice=notice)
 
     def image_is_gone(self) -> None:
         """The scene was closed under the open case: let go of it, and say what is kept."""
-        image = self._board.state.case.image
-        self.close()
-        self._board.fail(image_closed(image))
+        self.close(as_notice(image_closed(self._board.state.case.image)))
 
     def resume(self, saved: SavedSession) -> None:
         """Open the case that was open when the panel ended, at the same finding."""
@@ -157,7 +160,7 @@ class Cases:
 
     def remember(self, finding_id: str) -> None:
         """Keep on disk where the reader is, for the next start."""
-        client, state, settings = self._client(), self._board.state, self._settings()
+        client, state = self._client(), self._board.state
         question, run = self._question(), state.run
         if client is None or not state.case.image:
             return
@@ -172,7 +175,6 @@ class Cases:
                 filter_state=state.worklist.filter,
                 question="" if question is None else question.to_text(),
                 threshold="" if run is None else repr(run.threshold),
-                unaided=settings.reading_first,
             )
         )
 

@@ -256,9 +256,8 @@ class Presenter:
         """What the next reader decides is not to be kept under the name of the one before."""
         case = self.state.case.image
         if case and self._reviewer() != self.review.reviewer:
-            self.cases.close()
             cause = _("{case} is closed: another reader is at work now.").format(case=case)
-            self._board.change(notice=Notice(cause, _("Open it again to review it under the new name.")))
+            self.cases.close(Notice(cause, _("Open it again to review it under the new name.")))
 
     def _connected(self, facts: ServerFacts) -> None:
         address = self._client.address

@@ -15,7 +15,7 @@ SESSION_NAME = "session.json"
 
 @dataclass(frozen=True)
 class SavedSession:
-    """Case, finding and choices of the panel; "" and False where nothing was chosen.
+    """Case, finding and choices of the panel; "" where nothing was chosen.
 
     Args:
         address: of the server.
@@ -27,7 +27,6 @@ class SavedSession:
         filter_state: shown in the worklist.
         question: what a run asks for, as `RunParameters.to_text` writes it.
         threshold: from which map value on heatmap and boxes were shown, as a number's text.
-        unaided: whether hints are withheld until the reader has committed an own verdict.
     """
 
     address: str = ""
@@ -39,7 +38,6 @@ class SavedSession:
     filter_state: str = ""
     question: str = ""
     threshold: str = ""
-    unaided: bool = False
 
 
 def save(session: SavedSession, folder: Path) -> None:
